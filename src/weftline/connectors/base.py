@@ -1,0 +1,121 @@
+"""The whole extension surface of a connector. One folder: `options.py`, `source.py`, `README.md` (generated).
+
+A connector turns what a source sends into drafts of frames and hands them to the road. It never decodes, validates or
+stores. It is registered under the entry-point group `weftline.connectors`; `weftline.testing.conformance` runs against
+every registered connector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import msgspec
+
+from weftline.clock import Clock
+from weftline.model.feed import ConnectionSpec, FeedSpec
+from weftline.model.position import Position
+
+__all__ = ["Capabilities", "ConnectionState", "Connector", "Draft", "Finding", "Replay", "Road", "Source"]
+
+
+class Replay(StrEnum):
+    """Say when the source may be acknowledged (DESIGN §3)."""
+
+    SPOOL = "spool"  # the source cannot send again: acknowledge after the spool's fsync
+    COMMIT = "commit"  # the source can be read again: acknowledge after the lake commit, skip the spool
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """State the differences between connectors as data."""
+
+    replay: Replay
+    identity: str  # the record identity in words, as the manual prints it
+    pushes: bool  # True: the source decides when; False: we ask
+    holds_back: bool  # True: the source waits while the road is full; False: a full road can lose data at the source
+    reconnects: bool
+
+
+class Draft(NamedTuple):
+    """A frame before the road gives it an offset. `offset` is set by sources that skip the spool (bytes, rows)."""
+
+    feed: int
+    identity: bytes
+    payload: bytes
+    attributes: bytes = b""
+    received: int = 0
+    flags: int = 0
+    offset: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionState:
+    """Tell how a connection stands: `connecting`, `connected`, `held`, `lost`, `refused` or `stopped`."""
+
+    state: str
+    detail: str = ""
+    since: int = 0  # microseconds UTC
+    next_try: int = 0  # microseconds UTC, 0 = none planned
+
+
+class Finding(NamedTuple):
+    """One line of a probe: what was looked at, how it stands (`ok`, `warning`, `failed`, `unknown`) and what to do."""
+
+    subject: str
+    verdict: str
+    detail: str
+    next_step: str = ""
+
+
+class Road(Protocol):
+    """What a connector may ask of the road. Every method may be called from any thread."""
+
+    clock: Clock
+
+    def append(self, connection: str, drafts: Sequence[Draft]) -> Future[int]:
+        """Spool drafts; the future ends with the first offset once all are fsynced. Only then acknowledge."""
+        ...
+
+    def submit(self, producer: str, drafts: Sequence[Draft], *, last: bool) -> Future[Position]:
+        """Hand over drafts that skip the spool; the future ends after the lake commit. `last` closes the producer."""
+        ...
+
+    def position(self, producer: str) -> Position | None:
+        """Return how far the lake holds this producer, or None; a restart continues from there."""
+        ...
+
+    def held(self) -> str:
+        """Return why sources are held back now, or an empty string."""
+        ...
+
+    def report(self, connection: str, state: ConnectionState, feeds: Sequence[str] = ()) -> None:
+        """Tell the feed pages how the connection (or only these feeds of it) stands."""
+        ...
+
+
+class Source(Protocol):
+    """One open connection with its feeds. It reconnects by itself with jittered back-off until stopped."""
+
+    async def run(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class Connector(Protocol):
+    """Describe one kind of connection and open it."""
+
+    kind: ClassVar[str]
+    summary: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+    options: ClassVar[type[msgspec.Struct]]  # keys of connections/*.yaml beside name and kind
+    selector: ClassVar[type[msgspec.Struct]]  # keys of a feed's `select`
+
+    def open(self, connection: ConnectionSpec, feeds: Sequence[FeedSpec], road: Road) -> Source: ...
+
+    async def probe(self, connection: ConnectionSpec, feed: FeedSpec) -> Sequence[Finding]: ...
+
+    def check(self, connection: ConnectionSpec, feeds: Sequence[FeedSpec]) -> Sequence[tuple[FeedSpec, Any]]: ...

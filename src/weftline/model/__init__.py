@@ -1,0 +1,1 @@
+"""Meaning shared by every package: feeds, connections, positions, datasets, units. No I/O."""

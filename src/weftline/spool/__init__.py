@@ -1,0 +1,1 @@
+"""The Log on disk: what sources that cannot send again gave us, durable before it is acknowledged."""
