@@ -43,11 +43,15 @@ def run_tier(name: str, full: bool, extra: list[str]) -> dict[str, object]:
             suites = list(ElementTree.parse(report.name).getroot().iter("testsuite"))
         except ElementTree.ParseError:
             suites = []
-    counts = {key: sum(int(suite.get(key, "0")) for suite in suites) for key in ("tests", "failures", "errors", "skipped")}
+    counts = {
+        key: sum(int(suite.get(key, "0")) for suite in suites) for key in ("tests", "failures", "errors", "skipped")
+    }
     over = seconds > budget
     skips_fail = os.environ.get("CI") == "true" and counts["skipped"] > 0
     green = result.returncode == 0 and counts["tests"] > 0 and not skips_fail
-    print(f"\n{name}: {counts['tests'] - counts['skipped']} run, {counts['skipped']} skipped, {seconds:.0f} s (budget {budget:.0f} s)")
+    print(
+        f"\n{name}: {counts['tests'] - counts['skipped']} run, {counts['skipped']} skipped, {seconds:.0f} s (budget {budget:.0f} s)"
+    )
     if skips_fail:
         print(f"{name}: CI=true and {counts['skipped']} tests were skipped: that is a failure")
     if over:
@@ -57,8 +61,12 @@ def run_tier(name: str, full: bool, extra: list[str]) -> dict[str, object]:
 
 def commit() -> str:
     """Return the commit under test, marked when the tree has changes."""
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    dirty = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    dirty = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout
     return head + ("+changes" if re.search(r"\S", dirty) else "")
 
 
@@ -70,7 +78,9 @@ def main() -> int:
     options, extra = parser.parse_known_args()
     results = [run_tier(tier, options.full, extra) for tier in options.tiers]
     green = all(result["green"] for result in results)
-    passed = sum(int(str(r["tests"])) - int(str(r["skipped"])) - int(str(r["failures"])) - int(str(r["errors"])) for r in results)
+    passed = sum(
+        int(str(r["tests"])) - int(str(r["skipped"])) - int(str(r["failures"])) - int(str(r["errors"])) for r in results
+    )
     failed = sum(int(str(r["failures"])) + int(str(r["errors"])) for r in results)
     if options.full:
         folder = ROOT / "tests" / "results"

@@ -17,6 +17,7 @@ __all__ = [
     "FACT_COLUMNS",
     "TIMESTAMP",
     "Decoded",
+    "Draft",
     "Frame",
     "FrameFlag",
     "Mark",
@@ -49,6 +50,18 @@ class Frame(NamedTuple):
     """JSON object of what the transport said beside the payload (topic captures, content type, header line)."""
     payload: bytes
     flags: int = 0
+
+
+class Draft(NamedTuple):
+    """A frame before the road gives it an offset. `offset` is set by sources that skip the spool (bytes, rows)."""
+
+    feed: int
+    identity: bytes
+    payload: bytes
+    attributes: bytes = b""
+    received: int = 0
+    flags: int = 0
+    offset: int = -1
 
 
 class Undecodable(NamedTuple):

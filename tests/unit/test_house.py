@@ -91,7 +91,12 @@ def test_connectors_never_see_another_connector() -> None:
         here = path.relative_to(folder).parts[0]
         for name, line in imported(path):
             parts = name.split(".")
-            if parts[:2] == ["weftline", "connectors"] and len(parts) > 2 and parts[2] in kinds - {here} and here in kinds:
+            if (
+                parts[:2] == ["weftline", "connectors"]
+                and len(parts) > 2
+                and parts[2] in kinds - {here}
+                and here in kinds
+            ):
                 wrong.append(f"{path.name}:{line} imports {name}")
     assert not wrong, "\n".join(wrong)
 
@@ -100,6 +105,8 @@ def test_nothing_is_swallowed() -> None:
     wrong = []
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ExceptHandler) and all(isinstance(stmt, ast.Pass | ast.Continue) for stmt in node.body):
+            if isinstance(node, ast.ExceptHandler) and all(
+                isinstance(stmt, ast.Pass | ast.Continue) for stmt in node.body
+            ):
                 wrong.append(f"{path.relative_to(SOURCE)}:{node.lineno}")
     assert not wrong, "\n".join(wrong)

@@ -15,8 +15,9 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 
+from weftline.batch import Draft
 from weftline.clock import Clock
-from weftline.model.feed import ConnectionSpec, FeedSpec
+from weftline.model.feed import ConnectionSpec, ConnectionState, FeedSpec
 from weftline.model.position import Position
 
 __all__ = ["Capabilities", "ConnectionState", "Connector", "Draft", "Finding", "Replay", "Road", "Source"]
@@ -38,28 +39,6 @@ class Capabilities:
     pushes: bool  # True: the source decides when; False: we ask
     holds_back: bool  # True: the source waits while the road is full; False: a full road can lose data at the source
     reconnects: bool
-
-
-class Draft(NamedTuple):
-    """A frame before the road gives it an offset. `offset` is set by sources that skip the spool (bytes, rows)."""
-
-    feed: int
-    identity: bytes
-    payload: bytes
-    attributes: bytes = b""
-    received: int = 0
-    flags: int = 0
-    offset: int = -1
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionState:
-    """Tell how a connection stands: `connecting`, `connected`, `held`, `lost`, `refused` or `stopped`."""
-
-    state: str
-    detail: str = ""
-    since: int = 0  # microseconds UTC
-    next_try: int = 0  # microseconds UTC, 0 = none planned
 
 
 class Finding(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["ConnectionSpec", "FeedSpec", "Mode", "OnBatch"]
+__all__ = ["ConnectionSpec", "ConnectionState", "FeedSpec", "Mode", "OnBatch"]
 
 
 class Mode(StrEnum):
@@ -70,3 +70,13 @@ class FeedSpec:
     """Template and row this feed came from, as `template.yaml:12`, else empty."""
     id: int = 0
     """Dictionary id of the lake, given when the fabric is opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionState:
+    """Tell how a connection stands: `connecting`, `connected`, `held`, `lost`, `refused` or `stopped`."""
+
+    state: str
+    detail: str = ""
+    since: int = 0  # microseconds UTC
+    next_try: int = 0  # microseconds UTC, 0 = none planned
