@@ -1,0 +1,1 @@
+"""Speak the protocols that connectors share: one client each, no connector knowledge."""

@@ -1,0 +1,1 @@
+"""Simulate every protocol, source and fault that tests, demo and benchmarks need."""
