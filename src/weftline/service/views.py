@@ -46,9 +46,11 @@ __all__ = [
 ]
 
 FeedState = Literal["live", "quiet", "silent", "never", "rejecting", "failing", "held", "stopped", "unknown"]
-"""live: records come within the cadence · quiet: later than the cadence, within three · silent: longer than that · never:
-none yet · rejecting: records go to quarantine · failing: its connection is lost or refused, or a set rule fails · held:
-sources are held back or a whole file is kept · stopped: switched off · unknown: no cadence is stated, so silence says nothing."""
+"""live: records come within the cadence · quiet: later than the cadence, within three · silent: longer than that.
+
+never: none yet · rejecting: records go to quarantine · failing: its connection is lost or refused, or a set rule fails ·
+held: sources are held back or a whole file is kept · stopped: switched off · unknown: no cadence is stated, so silence
+says nothing."""
 
 Severity = Literal["critical", "warning", "unknown"]
 
