@@ -48,18 +48,14 @@ __all__ = [
 FeedState = Literal["live", "quiet", "silent", "never", "rejecting", "failing", "held", "stopped", "unknown"]
 """live: records come within the cadence · quiet: later than the cadence, within three · silent: longer than that.
 
-never: none yet · rejecting: records go to quarantine · failing: its connection is lost or refused, or a set rule fails ·
+never: none yet · rejecting: records go to quarantine · failing: its connection is lost or refused or a set rule fails ·
 held: sources are held back or a whole file is kept · stopped: switched off · unknown: no cadence is stated, so silence
 says nothing."""
 
 Severity = Literal["critical", "warning", "unknown"]
 
 
-class Struct(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every answer: immutable, built by keyword."""
-
-
-class Latency(Struct):
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
     """Percentiles in milliseconds over `window` seconds; None where nothing was measured."""
 
     p50: float | None = None
@@ -67,7 +63,7 @@ class Latency(Struct):
     window: float = 300.0
 
 
-class LedgerRow(Struct):
+class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     """One feed's ledger: received = stored + quarantined + duplicate + ignored + expired + waiting.
 
     All terms count records and are cumulative except `quarantined` and `waiting`, which are current. `waiting` is None
@@ -92,7 +88,7 @@ class LedgerRow(Struct):
     """None while `waiting` is unknown."""
 
 
-class LedgerHour(Struct):
+class LedgerHour(msgspec.Struct, frozen=True, kw_only=True):
     """Counters of one received hour (UTC)."""
 
     hour: int
@@ -105,14 +101,14 @@ class LedgerHour(Struct):
     rows: int = 0
 
 
-class LedgerDetail(Struct):
+class LedgerDetail(msgspec.Struct, frozen=True, kw_only=True):
     """One feed's ledger with its hours, newest first."""
 
     total: LedgerRow
     hours: list[LedgerHour]
 
 
-class FeedRow(Struct):
+class FeedRow(msgspec.Struct, frozen=True, kw_only=True):
     """One feed as the control tower lists it."""
 
     name: str
@@ -152,7 +148,7 @@ class FeedRow(Struct):
     """connecting, connected, held, lost, refused, stopped, or unknown."""
 
 
-class ConnectionView(Struct):
+class ConnectionView(msgspec.Struct, frozen=True, kw_only=True):
     """How a connection stands now."""
 
     name: str
@@ -164,7 +160,7 @@ class ConnectionView(Struct):
     feeds: int = 0
 
 
-class RatePoint(Struct):
+class RatePoint(msgspec.Struct, frozen=True, kw_only=True):
     """Records received in one bucket that starts at `time`; None = we were not running."""
 
     time: int
@@ -172,7 +168,7 @@ class RatePoint(Struct):
     quarantined: int | None = 0
 
 
-class Gap(Struct):
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """A silence longer than three cadences, or a missing sequence. `end` is None while it lasts."""
 
     start: int
@@ -183,7 +179,7 @@ class Gap(Struct):
     """Records missing by the sender's numbering; None = unknown."""
 
 
-class SenderSide(Struct):
+class SenderSide(msgspec.Struct, frozen=True, kw_only=True):
     """What the sender says about its own side."""
 
     known: bool
@@ -193,7 +189,7 @@ class SenderSide(Struct):
     missing: int | None = None
 
 
-class RuleView(Struct):
+class RuleView(msgspec.Struct, frozen=True, kw_only=True):
     """One row rule of the feed's contract."""
 
     id: str
@@ -205,7 +201,7 @@ class RuleView(Struct):
     """Records that failed it in the last 24 hours."""
 
 
-class SetRuleResult(Struct):
+class SetRuleResult(msgspec.Struct, frozen=True, kw_only=True):
     """One set rule over one received hour; `passed` is None while the hour holds too little to say."""
 
     id: str
@@ -219,7 +215,7 @@ class SetRuleResult(Struct):
     passed: bool | None
 
 
-class NotRunRule(Struct):
+class NotRunRule(msgspec.Struct, frozen=True, kw_only=True):
     """A rule for an engine we do not run: listed, never passed."""
 
     id: str
@@ -227,7 +223,7 @@ class NotRunRule(Struct):
     reason: str
 
 
-class ContractView(Struct):
+class ContractView(msgspec.Struct, frozen=True, kw_only=True):
     """The contract version that checks a feed."""
 
     id: str
@@ -240,7 +236,7 @@ class ContractView(Struct):
     not_run: list[NotRunRule]
 
 
-class FeedDetail(Struct):
+class FeedDetail(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the feed page shows beside its last records, which come through the door."""
 
     row: FeedRow
@@ -260,7 +256,7 @@ class FeedDetail(Struct):
     probe_possible: bool
 
 
-class Attention(Struct):
+class Attention(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that needs a person. The list is ordered: critical first, then by deadline, then by `since`."""
 
     id: str
@@ -277,7 +273,7 @@ class Attention(Struct):
     owner: str = ""
 
 
-class Tower(Struct):
+class Tower(msgspec.Struct, frozen=True, kw_only=True):
     """The control tower at one moment."""
 
     time: int
@@ -292,7 +288,7 @@ class Tower(Struct):
     """Why sources are held back, or an empty text."""
 
 
-class ViolationView(Struct):
+class ViolationView(msgspec.Struct, frozen=True, kw_only=True):
     """One broken rule of one record."""
 
     rule: str
@@ -301,7 +297,7 @@ class ViolationView(Struct):
     expected: str
 
 
-class QuarantineGroup(Struct):
+class QuarantineGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Records that failed the same way: contract, rule and field."""
 
     id: str
@@ -323,7 +319,7 @@ class QuarantineGroup(Struct):
     """Records per hour over the last 24 hours, oldest first."""
 
 
-class QuarantineRecord(Struct):
+class QuarantineRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One quarantined record with its reasons; `original` is the source's bytes where they are asked for."""
 
     id: int
@@ -344,7 +340,7 @@ class QuarantineRecord(Struct):
     encoding: Literal["utf-8", "base64"] = "utf-8"
 
 
-class ReplayView(Struct):
+class ReplayView(msgspec.Struct, frozen=True, kw_only=True):
     """A replay of a quarantine group: a job that puts its originals on the road again."""
 
     job: str
@@ -356,7 +352,7 @@ class ReplayView(Struct):
     reason: str = ""
 
 
-class RecordOutcome(Struct):
+class RecordOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one record of a push."""
 
     position: int
@@ -365,7 +361,7 @@ class RecordOutcome(Struct):
     violations: list[ViolationView] = []
 
 
-class ReceiptView(Struct):
+class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
     """Receipt of a push: `durable` when the bytes are fsynced, `committed` when the lake holds the outcome."""
 
     id: str
@@ -385,7 +381,7 @@ class ReceiptView(Struct):
     """One per record that was not stored; at most 1,000."""
 
 
-class DatasetColumn(Struct):
+class DatasetColumn(msgspec.Struct, frozen=True, kw_only=True):
     """One column of a dataset."""
 
     name: str
@@ -396,7 +392,7 @@ class DatasetColumn(Struct):
     classification: str = ""
 
 
-class DatasetRow(Struct):
+class DatasetRow(msgspec.Struct, frozen=True, kw_only=True):
     """One dataset of the catalogue."""
 
     name: str
@@ -407,7 +403,7 @@ class DatasetRow(Struct):
     rows: int | None = None
 
 
-class IncidentView(Struct):
+class IncidentView(msgspec.Struct, frozen=True, kw_only=True):
     """One incident; `closed` is None while it is open."""
 
     id: int
@@ -423,7 +419,7 @@ class IncidentView(Struct):
     severity: Severity = "warning"
 
 
-class Readiness(Struct):
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     """Whether this process does its work: false when frames wait and no group was tried for 5 s."""
 
     ready: bool
@@ -433,7 +429,7 @@ class Readiness(Struct):
     holding: str = ""
 
 
-class Event(Struct):
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One announcement to live pages. `seq` is the commit_seq it belongs to; 0 = no commit."""
 
     topic: str
@@ -443,7 +439,7 @@ class Event(Struct):
     data: dict[str, Any]
 
 
-class PersonView(Struct):
+class PersonView(msgspec.Struct, frozen=True, kw_only=True):
     """One person who may sign in."""
 
     id: int
@@ -457,7 +453,7 @@ class PersonView(Struct):
     """True until a password was set."""
 
 
-class KeyView(Struct):
+class KeyView(msgspec.Struct, frozen=True, kw_only=True):
     """One API key; the secret itself is shown once, at creation."""
 
     id: int
@@ -470,7 +466,7 @@ class KeyView(Struct):
     note: str = ""
 
 
-class Whoami(Struct):
+class Whoami(msgspec.Struct, frozen=True, kw_only=True):
     """Who the request is taken for."""
 
     id: str
