@@ -20,7 +20,7 @@ from weftline.clock import Clock
 from weftline.model.feed import ConnectionSpec, ConnectionState, FeedSpec
 from weftline.model.position import Position
 
-__all__ = ["Capabilities", "ConnectionState", "Connector", "Draft", "Finding", "Replay", "Road", "Source"]
+__all__ = ["Capabilities", "ConnectionState", "Connector", "Draft", "Finding", "LaneId", "Replay", "Road", "Source"]
 
 
 class Replay(StrEnum):
@@ -50,6 +50,13 @@ class Finding(NamedTuple):
     next_step: str = ""
 
 
+class LaneId(NamedTuple):
+    """Name a lane of the spool; offsets count within one epoch of it. A receipt's id is `<name>-<epoch>-<offset>`."""
+
+    name: str
+    epoch: int
+
+
 class Road(Protocol):
     """What a connector may ask of the road. Every method may be called from any thread."""
 
@@ -57,6 +64,10 @@ class Road(Protocol):
 
     def append(self, connection: str, drafts: Sequence[Draft]) -> Future[int]:
         """Spool drafts; the future ends with the first offset once all are fsynced. Only then acknowledge."""
+        ...
+
+    def lane(self, connection: str) -> LaneId:
+        """Return the lane `append` writes this connection's frames to."""
         ...
 
     def submit(self, producer: str, drafts: Sequence[Draft], *, last: bool) -> Future[Position]:
