@@ -1,8 +1,8 @@
-"""Open Data Contract Standard 3.0, 3.1 and 3.2 as typed values; every node keeps its path and its place in the text.
+"""Open Data Contract Standard 3.0, 3.1 and 3.2 as typed values; every node keeps its path and line.
 
-Names follow the standard (https://bitol-io.github.io/open-data-contract-standard) in snake case. What the three versions
-write differently (team as list or object, boolean or numeric exclusive limits) reads the same here. URLs are text and are
-never opened.
+Names follow the standard (https://bitol-io.github.io/open-data-contract-standard) in snake case. What the three
+versions write differently (team as list or object, boolean or numeric exclusive limits) reads the same here. URLs are
+text and are never opened.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """One quality rule. `type` is text, library, sql or custom; `metric` holds 3.0's `rule` where only that is given."""
+    """One quality rule. `type` is text, library, sql or custom; `metric` holds 3.0's `rule` where that alone is given."""
 
     type: str
     path: Path
