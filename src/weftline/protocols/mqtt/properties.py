@@ -170,8 +170,8 @@ def _check(entry: _Property, value: Any, packet: PacketType, place: str) -> None
 def decode_properties(cursor: Cursor, packet: PacketType, place: str) -> Properties:
     """Read the property length and the properties that follow; `NO_PROPERTIES` if there are none.
 
-    Raises `MalformedPacketError` for an unknown identifier, a property this packet may not carry, one that appears twice
-    and a value out of range.
+    Raises `MalformedPacketError` for an unknown identifier, a property this packet may not carry, one that appears
+    twice and a value out of range.
     """
     size = cursor.variable("the property length")
     if size == 0:
