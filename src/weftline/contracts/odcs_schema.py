@@ -2,8 +2,8 @@
 
 A table row is a list of keys. `name!` is required, `name!31` required since 3.1, `name!..31` until 3.1; `name@31`
 exists since 3.1. After the colon stands the type: text unless told, `[x]` a list of x, a capital letter another table.
-The schemas accept what the standard's own JSON Schemas accept (tests/corpus compares them over seeded mutants), but every
-object is closed in one place, so that an unknown key is one complaint and not a cascade.
+The schemas accept what the JSON Schemas of the standard accept (tests/corpus compares them over seeded mutants), but
+every object is closed in one place, so that an unknown key is one complaint and not a cascade.
 """
 
 from __future__ import annotations
