@@ -7,7 +7,7 @@ A frame holds one or more records; a record gives one or more rows. `(lane, fram
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import NamedTuple
 
@@ -100,6 +100,9 @@ class Decoded:
     undecodable: tuple[Undecodable, ...] = ()
     original: Callable[[pa.Array], pa.Array] | None = None
     """Give the source's bytes (`binary`) of the records of these row numbers; None = the frame's payload is the record."""
+    ignored: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    """Records the format itself says hold no data, per feed id and named rule
+    (an adapter's `* PONG`); they give no row and no quarantine."""
 
 
 class Mark(IntFlag):
