@@ -1,0 +1,1 @@
+"""The road: frames → decode → contract plan → group → lake → announce; quarantine, replay, ledger, admission."""

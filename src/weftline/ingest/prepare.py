@@ -1,0 +1,134 @@
+"""Frames → a group ready for the writer. One Preparer per ingest worker; it owns its PlanRunner."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import structlog
+
+from weftline.batch import TIMESTAMP, Frame
+from weftline.codecs.base import Limits
+from weftline.contracts.plan import Scope
+from weftline.ingest.assemble import Parts, assemble, balance
+from weftline.ingest.decode import Parked, RoutedBatch, decode, sort_frames
+from weftline.ingest.feeds import FeedBook, Route
+from weftline.ingest.keys import KeysInFlight
+from weftline.ingest.validate import Outcome, one, validate
+from weftline.store.lake import Group
+from weftline.store.plans import PlanRunnerLike
+
+__all__ = ["Prepared", "Preparer"]
+
+log = structlog.get_logger()
+_tokens = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A group on its way to the writer, with what the writer needs if the lake refuses it."""
+
+    group: Group
+    frames: Sequence[Frame]
+    spooled: bool
+    token: int
+    """Releases the group's keys in flight."""
+    times: pa.Table
+    """(feed int32, received, event_time timestamps) of stored rows, for the feed's latencies."""
+
+
+class Preparer:
+    """Decode, validate and assemble; whatever raises costs only the frames that cause it."""
+
+    def __init__(
+        self, book: Callable[[], FeedBook], runner: PlanRunnerLike, keys: KeysInFlight, limits: Limits | None = None
+    ) -> None:
+        self._book = book
+        self._runner = runner
+        self._keys = keys
+        self._limits = limits or Limits()
+
+    def prepare(
+        self,
+        producer: str,
+        epoch: int,
+        frames: Sequence[Frame],
+        *,
+        last: int,
+        spooled: bool,
+        complete: bool = False,
+        released: Sequence[int] = (),
+        job: str = "",
+    ) -> Prepared:
+        """Return the group of these frames, which are contiguous in (producer, epoch) up to offset `last`."""
+        book = self._book()
+        token = next(_tokens)
+        sorted_frames = sort_frames(frames, book)
+        parked = sorted_frames.parked
+        outcomes: list[Outcome] = []
+        for (_, history), (route, routed) in sorted_frames.routes.items():
+            for batch in decode(route, routed, history=history, limits=self._limits, parked=parked):
+                outcomes += self._outcomes(batch, token, parked)
+        first = frames[0].offset if frames else last
+        parts = Parts(
+            producer, epoch, first, last, frames, spooled, outcomes, sorted_frames.duplicates, parked, complete,
+            released, job,
+        )  # fmt: skip
+        return Prepared(assemble(parts, book), frames, spooled, token, _times(outcomes))
+
+    def _outcomes(self, batch: RoutedBatch, token: int, parked: list[Parked]) -> list[Outcome]:
+        try:
+            return [self._validated(batch, token)]
+        except Exception as error:  # noqa: BLE001 - a plan is total; if one raises all the same, the culprit is found
+            return self._isolated(batch, token, parked, error)
+
+    def _validated(self, batch: RoutedBatch, token: int) -> Outcome:
+        if not _historic_keys(batch.route):
+            outcome = validate(batch, self._runner, self._keys.lookup)
+            balance(outcome)
+            return outcome
+        with self._keys.guard:
+            outcome = validate(batch, self._runner, self._keys.lookup)
+            balance(outcome)
+            self._keys.reserve(token, [key for item in outcome.objects for key in item.keys])
+        return outcome
+
+    def _isolated(self, batch: RoutedBatch, token: int, parked: list[Parked], error: Exception) -> list[Outcome]:
+        """Repeat feed by feed, then frame by frame; park the frame that fails alone."""
+        frames = batch.frames
+        if len(frames) == 1:
+            log.error("plan raised", contract=batch.route.plans.contract, feed=frames[0].feed, error=repr(error))
+            reason = f"contract {batch.route.plans.contract} failed: {type(error).__name__}: {str(error)[:200]}"
+            parked.append(Parked(frames[0], "plan-failed", reason))
+            return []
+        feeds: dict[int, list[Frame]] = {}
+        for frame in frames:
+            feeds.setdefault(frame.feed, []).append(frame)
+        parts = list(feeds.values()) if len(feeds) > 1 else [[frame] for frame in frames]
+        outcomes: list[Outcome] = []
+        for part in parts:
+            for again in decode(batch.route, part, history=batch.history, limits=self._limits, parked=parked):
+                outcomes += self._outcomes(again, token, parked)
+        return outcomes
+
+
+def _historic_keys(route: Route) -> bool:
+    return any(unique.scope is not Scope.BATCH for plan in route.plans.plans for unique in plan.unique_rules)
+
+
+def _times(outcomes: Sequence[Outcome]) -> pa.Table:
+    """Return what the monitor measures: feed, received and event time of stored rows."""
+    schema = pa.schema([("feed", pa.int32()), ("received", TIMESTAMP), ("event_time", TIMESTAMP)])
+    tables = []
+    for outcome in outcomes:
+        received = {frame.offset: frame.received for frame in outcome.batch.frames}
+        offsets = pa.array(list(received), pa.uint64())
+        values = pa.array(list(received.values()), pa.int64()).cast(TIMESTAMP)
+        for item in outcome.objects:
+            if item.rows.num_rows:
+                index = pa.compute.index_in(one(item.rows, "frame"), value_set=offsets)
+                columns = [one(item.rows, "feed"), values.take(index), one(item.rows, "event_time")]
+                tables.append(pa.table(columns, schema=schema))
+    return pa.concat_tables(tables) if tables else schema.empty_table()

@@ -1,0 +1,263 @@
+"""The road: what connectors hand over becomes durable, decoded, checked, stored and announced."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from weftline.batch import Draft, Frame, FrameFlag
+from weftline.clock import Clock
+from weftline.codecs.base import Limits
+from weftline.errors import AdmissionError
+from weftline.ingest.admission import Admission
+from weftline.ingest.feeds import FeedBook
+from weftline.ingest.keys import KeysInFlight
+from weftline.ingest.monitor import Monitor
+from weftline.ingest.prepare import Prepared, Preparer
+from weftline.ingest.workers import BlockWorker, LaneWorker, Submission, frame_times
+from weftline.ingest.writer import Writer
+from weftline.model.feed import ConnectionState
+from weftline.model.position import Position
+from weftline.spool.base import Log, LogCount
+from weftline.spool.spool_set import SpoolSet
+from weftline.store.lake import Committed, Lake
+from weftline.store.plans import PlanRunnerLike
+
+__all__ = ["SHARED_LANE", "LaneName", "Road"]
+
+log = structlog.get_logger()
+SHARED_LANE = "push"
+TICK_SECONDS = 1.0
+WAITING_FRAMES_READ = 200_000
+
+LaneName = Callable[[str], str]
+"""Connection name → lane name."""
+Listener = Callable[[Committed, Prepared], None]
+
+
+class Road:
+    """Own the workers, the writer and the lanes. Connectors see it as `connectors.base.Road`."""
+
+    def __init__(
+        self,
+        *,
+        lake: Lake,
+        spool: SpoolSet,
+        book: FeedBook,
+        runners: Callable[[], PlanRunnerLike],
+        clock: Clock,
+        folder: Path,
+        lane_of: LaneName = lambda _connection: SHARED_LANE,
+        limits: Limits | None = None,
+        least_free: int = 1 << 30,
+    ) -> None:
+        self.clock = clock
+        self.lake = lake
+        self.spool = spool
+        self._book = book
+        self._lane_of = lane_of
+        self.monitor = Monitor(clock)
+        self.monitor.watch(list(book.specs.values()))
+        keys = KeysInFlight(lake)
+        self.writer = Writer(lake, self.book, keys, clock)
+        self._lanes: dict[str, Log] = {}
+        lane_preparer = Preparer(self.book, runners(), keys, limits)
+        block_preparer = Preparer(self.book, runners(), keys, limits)
+        self._lane_worker = LaneWorker(self.lanes, lane_preparer, self.writer, self._committed, clock)
+        self._block_worker = BlockWorker(block_preparer, self.writer, self._committed, clock)
+        self.admission = Admission(lake, folder, self._behind, least_free=least_free)
+        self._submitted: dict[str, tuple[int, int, int]] = {}
+        self._pending: Counter[int] = Counter()
+        self._repeats = 0
+        self._guard = threading.Lock()
+        self._listeners: list[Listener] = []
+        self._stop = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, name="weftline-ticker", daemon=True)
+        self._waiting: tuple[float, dict[int, int] | None] = (-1.0, {})
+        self._positions: dict[str, int] = {}
+
+    def start(self) -> None:
+        """Open the lanes that exist, go on from their checkpoints, start the threads."""
+        for name in {*self.spool.names(), SHARED_LANE}:
+            self._open(name)
+        self.admission.look()
+        self.writer.start()
+        self._block_worker.start()
+        self._lane_worker.start({lane.name: self._after(lane) for lane in self._lanes.values()})
+        self._ticker.start()
+
+    def stop(self) -> None:
+        """Stop in the order of the road; what is spooled but not stored waits on disk."""
+        self._stop.set()
+        self._lane_worker.stop()
+        self._block_worker.stop()
+        self.writer.stop()
+        if self._ticker.is_alive():
+            self._ticker.join()
+
+    def book(self) -> FeedBook:
+        """Return the feeds in force."""
+        return self._book
+
+    def replace_book(self, book: FeedBook) -> None:
+        """Put other feeds in force; groups already prepared keep the book they were prepared with."""
+        self._book = book
+        self.monitor.watch(list(book.specs.values()))
+
+    def lanes(self) -> Sequence[Log]:
+        """Return the open lanes."""
+        with self._guard:
+            return list(self._lanes.values())
+
+    def lane(self, connection: str) -> Log:
+        """Return the lane of a connection, opening it when it is first used."""
+        name = self._lane_of(connection)
+        with self._guard:
+            lane = self._lanes.get(name)
+        return lane or self._open(name)
+
+    def append(self, connection: str, drafts: Sequence[Draft]) -> Future[int]:
+        """Spool drafts; the future ends with the first offset after the fsync."""
+        now = self.clock.now()
+        frames = [Frame(-1, d.feed, d.received or now, d.identity, d.attributes, d.payload, d.flags) for d in drafts]
+        future = self.lane(connection).append(frames)
+        future.add_done_callback(lambda _: self._lane_worker.wake())
+        return future
+
+    def submit(self, producer: str, drafts: Sequence[Draft], *, last: bool) -> Future[Position]:
+        """Commit drafts that skip the spool; a repeat is counted under a producer of its own."""
+        future: Future[Position] = Future()
+        held = self.held()
+        if held:
+            future.set_exception(AdmissionError(place=producer, found=held, expected="room on the road"))
+            return future
+        if any(draft.flags & FrameFlag.DUPLICATE for draft in drafts):
+            producer = f"again:{producer}"
+        with self._guard:
+            epoch, end, records = self._submitted.get(producer) or self._known(producer)
+            end = max([end, *(draft.offset + max(len(draft.payload), 1) - 1 for draft in drafts)])
+            if producer.startswith("again:"):
+                end += 1
+                drafts = [draft._replace(offset=end) for draft in drafts]
+            self._submitted[producer] = (epoch, end, records)
+            for draft in drafts:
+                self._pending[draft.feed] += 1
+        future.add_done_callback(lambda _: self._settled(producer, drafts, last=last))
+        self._block_worker.submit(Submission(producer, epoch, drafts, last, end, records, future))
+        return future
+
+    def position(self, producer: str) -> Position | None:
+        """Return how far the lake holds a producer."""
+        return self.lake.position(producer)
+
+    def held(self) -> str:
+        """Return why sources are held back, or an empty string."""
+        return self.admission.held()
+
+    def report(self, connection: str, state: ConnectionState, feeds: Sequence[str] = ()) -> None:
+        """Take in how a connection or some of its feeds stand."""
+        book = self._book
+        self.monitor.report(connection, state, [book.by_name[name].id for name in feeds if name in book.by_name])
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` on the writer's thread after each commit until the returned function is called."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def run(self, prepared: Prepared) -> Future[Committed]:
+        """Commit a group prepared elsewhere (a replay)."""
+        done = self.writer.commit(prepared)
+
+        def announce(future: Future[Committed]) -> None:
+            if future.exception() is None:
+                self._committed(prepared, future.result())
+
+        done.add_done_callback(announce)
+        return done
+
+    def counts(self) -> dict[int, LogCount]:
+        """Return durable frames and bytes per feed over all lanes, as the Log counted them at fsync."""
+        total: dict[int, LogCount] = {}
+        for lane in self.lanes():
+            for feed, count in lane.counts().items():
+                have = total.get(feed, LogCount(0, 0))
+                total[feed] = LogCount(have.frames + count.frames, have.payload_bytes + count.payload_bytes)
+        return total
+
+    def waiting(self) -> dict[int, int] | None:
+        """Count by reading: frames after the checkpoints, and blocks on the way; None where there are too many."""
+        age, counted = self._waiting
+        if self.clock.steady() - age < TICK_SECONDS:
+            return counted
+        found: Counter[int] = Counter()
+        for lane in self.lanes():
+            start = self._positions.get(lane.name, lane.tail().first)
+            while start < lane.tail().next and found.total() < WAITING_FRAMES_READ:
+                frames = lane.read(start, 65_536, 32 << 20)
+                if not frames:
+                    break
+                found.update(frame.feed for frame in frames)
+                start = frames[-1].offset + 1
+        with self._guard:
+            found.update(+self._pending)
+        counted = dict(found) if found.total() < WAITING_FRAMES_READ else None
+        self._waiting = (self.clock.steady(), counted)
+        return counted
+
+    def _open(self, name: str) -> Log:
+        known = self.lake.position(f"lane:{name}")
+        lane = self.spool.open(name, epoch_after=known.epoch if known else 0)
+        with self._guard:
+            self._positions.setdefault(name, self._after(lane))
+            return self._lanes.setdefault(name, lane)
+
+    def _after(self, lane: Log) -> int:
+        known = self.lake.position(f"lane:{lane.name}")
+        return known.offset + 1 if known is not None and known.epoch == lane.epoch else lane.tail().first
+
+    def _known(self, producer: str) -> tuple[int, int, int]:
+        known = self.lake.position(producer)
+        return (known.epoch, known.offset, known.records) if known else (1, -1, 0)
+
+    def _settled(self, producer: str, drafts: Sequence[Draft], *, last: bool) -> None:
+        with self._guard:
+            for draft in drafts:
+                self._pending[draft.feed] -= 1
+            if last:
+                self._submitted.pop(producer, None)
+
+    def _behind(self) -> tuple[int, int]:
+        frames = sum(lane.tail().next - self._positions.get(lane.name, lane.tail().next) for lane in self.lanes())
+        return max(frames, 0), self.spool.total_bytes() if frames > 0 else 0
+
+    def _committed(self, prepared: Prepared, committed: Committed) -> None:
+        producer = prepared.group.producer
+        if producer.startswith("lane:"):
+            self._positions[producer[5:]] = prepared.group.last + 1
+        if not committed.repeated:
+            times = frame_times(prepared.frames)
+            self.monitor.committed(prepared.group.ledger, prepared.times, times, committed.record_time)
+        for listener in list(self._listeners):
+            listener(committed, prepared)
+
+    def _tick(self) -> None:
+        while not self._stop.wait(TICK_SECONDS):
+            try:
+                self.admission.look()
+            except Exception as error:  # noqa: BLE001 - the ticker lives on; health shows the age of the last look
+                log.error("admission not renewed", error=repr(error))
+
+    def gauges(self) -> dict[str, Any]:
+        """Return the road's own gauges."""
+        frames, size = self._behind()
+        return {
+            "road_frames_waiting": frames,
+            "road_spool_bytes": size,
+            "road_last_try_age_seconds": max(self.clock.steady() - self.writer.last_try, 0.0),
+        }

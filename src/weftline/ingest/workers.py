@@ -1,0 +1,196 @@
+"""The ingest workers: one for the lanes of the spool, one for sources that skip it, so neither delays the other."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+import pyarrow as pa
+import structlog
+
+from weftline.batch import TIMESTAMP, Draft, Frame, FrameFlag
+from weftline.clock import Clock
+from weftline.ingest.prepare import Prepared, Preparer
+from weftline.ingest.writer import Writer
+from weftline.model.position import Position
+from weftline.spool.base import Log
+from weftline.store.lake import Committed
+
+__all__ = ["BlockWorker", "Done", "LaneWorker", "Submission"]
+
+log = structlog.get_logger()
+GROUP_SECONDS = 0.1
+GROUP_FRAMES = 65_536
+GROUP_BYTES = 32 << 20
+
+Done = Callable[[Prepared, Committed], None]
+"""Called on the writer's thread after each commit."""
+
+
+class LaneWorker:
+    """Read frames after the checkpoint, close a group at 100 ms, 64 k frames or 32 MB, and pass it on."""
+
+    def __init__(
+        self, lanes: Callable[[], Sequence[Log]], preparer: Preparer, writer: Writer, done: Done, clock: Clock
+    ):
+        self._lanes = lanes
+        self._preparer = preparer
+        self._writer = writer
+        self._done = done
+        self._clock = clock
+        self._next: dict[str, int] = {}
+        self._closed: dict[str, float] = {}
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="weftline-lanes", daemon=True)
+
+    def start(self, positions: dict[str, int]) -> None:
+        """Start from the offset after each lane's checkpoint."""
+        self._next.update(positions)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that a lane has new durable frames."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Finish the group at hand and end; what is in the spool stays for the next start."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            pause = GROUP_SECONDS
+            for lane in self._lanes():
+                try:
+                    pause = min(pause, self._turn(lane))
+                except Exception as error:  # noqa: BLE001 - one lane's trouble must not end the road for the others
+                    log.error("lane not read", lane=lane.name, error=repr(error))
+            if pause > 0:
+                self._wake.wait(pause)
+                self._wake.clear()
+
+    def _turn(self, lane: Log) -> float:
+        """Take one group of a lane if it is due; return how long this lane can wait."""
+        start = self._next.setdefault(lane.name, lane.tail().first)
+        waiting = lane.tail().next - start
+        if waiting <= 0:
+            return GROUP_SECONDS
+        now = self._clock.steady()
+        due = self._closed.get(lane.name, 0.0) + GROUP_SECONDS - now
+        if due > 0 and waiting < GROUP_FRAMES:
+            return due
+        frames = lane.read(start, GROUP_FRAMES, GROUP_BYTES)
+        if not frames:
+            return GROUP_SECONDS
+        self._closed[lane.name] = now
+        last = frames[-1].offset
+        prepared = self._preparer.prepare(f"lane:{lane.name}", lane.epoch, frames, last=last, spooled=True)
+        self._next[lane.name] = last + 1
+        done = self._writer.commit(prepared)
+        done.add_done_callback(lambda future: self._committed(lane, prepared, future))
+        return 0.0
+
+    def _committed(self, lane: Log, prepared: Prepared, future: Future[Committed]) -> None:
+        if future.exception() is None:
+            self._done(prepared, future.result())
+            lane.truncate(prepared.group.last + 1)
+        elif not self._stop.is_set():
+            # The frames are still in the spool: go back to them.
+            self._next[lane.name] = min(self._next[lane.name], prepared.group.first)
+            self._wake.set()
+
+
+class Submission(NamedTuple):
+    """Blocks of one producer that skip the spool; the future ends after their commit."""
+
+    producer: str
+    epoch: int
+    drafts: Sequence[Draft]
+    last: bool
+    end: int
+    records: int
+    """Records the lake held of this producer before."""
+    future: Future[Position]
+
+
+class BlockWorker:
+    """Turn submitted blocks into groups of their own, in the order they came."""
+
+    def __init__(self, preparer: Preparer, writer: Writer, done: Done, clock: Clock) -> None:
+        self._preparer = preparer
+        self._writer = writer
+        self._done = done
+        self._clock = clock
+        self._queue: queue.Queue[Submission | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._run, name="weftline-blocks", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, submission: Submission) -> None:
+        """Queue blocks; the connector bounds how many of them are in flight."""
+        self._queue.put(submission)
+
+    def stop(self) -> None:
+        """Prepare what is queued, then end."""
+        self._queue.put(None)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (submission := self._queue.get()) is not None:
+            try:
+                self._take(submission)
+            except Exception as error:  # noqa: BLE001 - the connector gets it and keeps its source unacknowledged
+                log.error("blocks not taken", producer=submission.producer, error=repr(error))
+                submission.future.set_exception(error)
+
+    def _take(self, submission: Submission) -> None:
+        now = self._clock.now()
+        frames = [
+            Frame(
+                draft.offset,
+                draft.feed,
+                draft.received or now,
+                draft.identity,
+                draft.attributes,
+                draft.payload,
+                draft.flags,
+            )
+            for draft in submission.drafts
+        ]
+        prepared = self._preparer.prepare(
+            submission.producer, submission.epoch, frames, last=submission.end, spooled=False, complete=submission.last
+        )
+        done = self._writer.commit(prepared)
+        done.add_done_callback(lambda future: self._committed(submission, prepared, future))
+
+    def _committed(self, submission: Submission, prepared: Prepared, future: Future[Committed]) -> None:
+        error = future.exception()
+        if error is not None:
+            submission.future.set_exception(error)
+            return
+        self._done(prepared, future.result())
+        group = prepared.group
+        records = submission.records + group.records
+        submission.future.set_result(
+            Position(group.producer, group.epoch, group.last, complete=group.complete, records=records)
+        )
+
+
+def frame_times(frames: Sequence[Frame]) -> pa.Table:
+    """Return (feed, received) of the frames that were not repeats."""
+    fresh = [frame for frame in frames if not frame.flags & FrameFlag.DUPLICATE]
+    return pa.table(
+        {
+            "feed": pa.array([frame.feed for frame in fresh], pa.int32()),
+            "received": pa.array([frame.received for frame in fresh], pa.int64()).cast(TIMESTAMP),
+        }
+    )
