@@ -1,0 +1,1 @@
+"""One incident book, used by the road, quality, alerts and security."""

@@ -1,0 +1,1 @@
+"""Alembic's environment; applied from inside the program, never by hand."""

@@ -1,0 +1,1 @@
+"""One module per change of the control database, never edited after release."""
