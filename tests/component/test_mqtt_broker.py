@@ -14,7 +14,7 @@ from weftline.protocols.mqtt.errors import (
     NotConnectedError,
     PublishRefusedError,
 )
-from weftline.protocols.mqtt.packets import Connect, Publish, Will, encode
+from weftline.protocols.mqtt.packets import Connect, Disconnect, Publish, Will, encode
 from weftline.testing.mqtt_broker import Broker, BrokerLimits, BrokerProcess
 from weftline.testing.mqtt_load import Load, publish_load, read_load, start_load
 
@@ -170,18 +170,21 @@ async def test_faults_do_what_they_say_and_the_same_for_the_same_seed(
 async def test_a_stalled_client_loses_what_the_queue_limit_drops_and_sys_says_so() -> None:
     broker = Broker(limits=BrokerLimits(queued=10), sys_seconds=0.1)
     await broker.start()
-    road, plant = Owner(broker.port), Owner(broker.port, "plant")
+    road, plant, watch = Owner(broker.port), Owner(broker.port, "plant"), Owner(broker.port, "watch")
     try:
         await road.client.connect()
         await plant.client.connect()
-        await road.client.subscribe([Subscription("p", 1), Subscription("$SYS/broker/publish/#", 0)])
+        await watch.client.connect()
+        await road.client.subscribe([Subscription("p", 1)])
+        await watch.client.subscribe([Subscription("$SYS/broker/publish/#", 0)])
         broker.stall("road", 0.3)
         await plant.client.publish_many([("p", str(n).encode()) for n in range(50)], qos=1)
         assert road.payloads.count("49") == 0
-        await until(lambda: (b"$SYS/broker/publish/messages/dropped", b"40") in [m[:2] for m in road.messages])
-        assert [m.payload for m in road.messages if m.topic == b"p"] == [str(n).encode() for n in range(10)]
+        await until(lambda: (b"$SYS/broker/publish/messages/dropped", b"40") in [m[:2] for m in watch.messages])
+        await until(lambda: road.payloads == [str(n) for n in range(10)])
     finally:
         await road.client.stop()
+        await watch.client.stop()
         await plant.client.stop()
         await broker.stop()
 
@@ -254,12 +257,13 @@ async def test_a_take_over_sends_the_will_of_the_one_who_had_the_session(
     await road.client.subscribe([Subscription("will", 1)])
     properties = Properties(session_expiry_interval=60)
     connect = encode(Connect("same", clean_start=False, will=Will("will", b"taken over"), properties=properties))
-    _, first = await asyncio.open_connection("127.0.0.1", broker.port)
+    reader, first = await asyncio.open_connection("127.0.0.1", broker.port)
     first.write(connect)
     await until(lambda: "same" in broker.online)
     _, second = await asyncio.open_connection("127.0.0.1", broker.port)
     second.write(connect)
     await until(lambda: road.payloads == ["taken over"])
+    assert (await reader.read()).endswith(encode(Disconnect(0x8E)))
     first.close()
     second.close()
 
