@@ -198,17 +198,34 @@ class Tree:
     count: int
     limits: Limits
 
-    def text(self, key: str) -> str | None:
-        """Return the scalar under a key of the root as it is written, or None."""
-        pairs = self.root.value if isinstance(self.root, yaml.MappingNode) else ()
-        found = next((value for name, value in pairs if name.value == key), None)
-        return str(found.value) if isinstance(found, yaml.ScalarNode) else None
+    def text(self, *path: str | int) -> str | None:
+        """Return the scalar at a path as it is written, or None."""
+        node = self.root
+        for step in path:
+            if isinstance(node, yaml.MappingNode):
+                node = next((value for name, value in node.value if name.value == step), None)
+            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+                node = node.value[step] if step < len(node.value) else None
+            else:
+                return None
+        return str(node.value) if isinstance(node, yaml.ScalarNode) else None
 
-    def read(self, schema: DocumentSchema | None) -> Reading:
-        """Return the data typed and checked by a schema; without one, by YAML's core rules alone."""
+    def count_items(self, *path: str) -> int:
+        """Return the length of the list at a path, 0 where there is none."""
+        node = self.root
+        for step in path:
+            pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+            node = next((value for name, value in pairs if name.value == step), None)
+        return len(node.value) if isinstance(node, yaml.SequenceNode) else 0
+
+    def read(self, schema: DocumentSchema | None, shape: Shape | None = None) -> Reading:
+        """Return the data typed and checked by a schema; without one, by YAML's core rules alone.
+
+        `shape` types the scalars in the schema's stead, where what is checked is not yet what is meant (templates).
+        """
         walk = _Walk(self.place, self.count + self.limits.expansion)
         try:
-            data = walk.build(self.root, schema.shape if schema else None, self.limits.depth)
+            data = walk.build(self.root, shape or (schema.shape if schema else None), self.limits.depth)
         except _Bound as bound:
             code, found, expected = bound.args_of_complaint
             walk.complain(code, bound.mark, found, expected)

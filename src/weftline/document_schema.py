@@ -92,12 +92,13 @@ class Shape:
             seen.add(id(part))
             yield part
             if "$ref" in part:
-                yield from self._flatten([self._resolve(part["$ref"])], seen)
+                yield from self._flatten([self.resolve(part["$ref"])], seen)
             for word in _BRANCHES:
                 yield from self._flatten(part.get(word, ()), seen)
             yield from self._flatten([part.get("then"), part.get("else")], seen)
 
-    def _resolve(self, reference: str) -> Any:
+    def resolve(self, reference: str) -> Any:
+        """Return the part of the schema a `#/…` reference points to."""
         node: Any = self._root
         for step in reference.removeprefix("#/").split("/"):
             node = node[step]
@@ -189,6 +190,13 @@ class DocumentSchema:
             shape = shape.item() if isinstance(step, int) else shape.child(step)
         return shape
 
+    def _stated(self, schema_path: Iterable[str | int]) -> str:
+        """Return what the failing part of the schema says of itself under `x-expected`."""
+        node: Any = self.schema
+        for step in list(schema_path)[:-1]:
+            node = self.shape.resolve(node["$ref"]) if step == "$ref" else node[step]
+        return str(node.get("x-expected", "")) if isinstance(node, Mapping) else ""
+
     def _translate(self, error: Any) -> Iterator[Violation]:
         path: Path = tuple(error.instance_path)
         kind = error.kind.as_dict()
@@ -213,7 +221,8 @@ class DocumentSchema:
                     "document-choice", path, found, expected, _sentence(hint) if "known" not in hint else ""
                 )
             case "pattern":
-                yield Violation("document-pattern", path, found, f"text matching {kind['pattern']}")
+                expected = self._stated(error.schema_path) or f"text matching {kind['pattern']}"
+                yield Violation("document-pattern", path, found, expected)
             case "uniqueItems":
                 yield Violation("document-range", path, found, "items that differ")
             case "falseSchema":
