@@ -7,18 +7,19 @@ every registered connector.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import msgspec
 
 from weftline.batch import Draft
 from weftline.clock import Clock
+from weftline.errors import Complaint
 from weftline.model.feed import ConnectionSpec, ConnectionState, FeedSpec
-from weftline.model.position import Position
+from weftline.model.position import LaneId, Position
 
 __all__ = ["Capabilities", "ConnectionState", "Connector", "Draft", "Finding", "LaneId", "Replay", "Road", "Source"]
 
@@ -50,13 +51,6 @@ class Finding(NamedTuple):
     next_step: str = ""
 
 
-class LaneId(NamedTuple):
-    """Name a lane of the spool; offsets count within one epoch of it. A receipt's id is `<name>-<epoch>-<offset>`."""
-
-    name: str
-    epoch: int
-
-
 class Road(Protocol):
     """What a connector may ask of the road. Every method may be called from any thread."""
 
@@ -68,6 +62,10 @@ class Road(Protocol):
 
     def lane(self, connection: str) -> LaneId:
         """Return the lane `append` writes this connection's frames to."""
+        ...
+
+    def seen(self, connection: str) -> Iterable[bytes]:
+        """Return identities of this connection's frames of the last minutes, oldest first, to know duplicates again."""
         ...
 
     def submit(self, producer: str, drafts: Sequence[Draft], *, last: bool) -> Future[Position]:
@@ -90,9 +88,13 @@ class Road(Protocol):
 class Source(Protocol):
     """One open connection with its feeds. It reconnects by itself with jittered back-off until stopped."""
 
-    async def run(self) -> None: ...
+    async def run(self) -> None:
+        """Work until stopped; returns then, and raises only what trying again cannot mend."""
+        ...
 
-    async def stop(self) -> None: ...
+    async def stop(self) -> None:
+        """Stop promptly; what was not acknowledged is left to the source."""
+        ...
 
 
 class Connector(Protocol):
@@ -104,8 +106,14 @@ class Connector(Protocol):
     options: ClassVar[type[msgspec.Struct]]  # keys of connections/*.yaml beside name and kind
     selector: ClassVar[type[msgspec.Struct]]  # keys of a feed's `select`
 
-    def open(self, connection: ConnectionSpec, feeds: Sequence[FeedSpec], road: Road) -> Source: ...
+    def open(self, connection: ConnectionSpec, feeds: Sequence[FeedSpec], road: Road) -> Source:
+        """Make the source without connecting."""
+        ...
 
-    async def probe(self, connection: ConnectionSpec, feed: FeedSpec) -> Sequence[Finding]: ...
+    async def probe(self, connection: ConnectionSpec, feed: FeedSpec) -> Sequence[Finding]:
+        """Connect without consuming and say what was found; never raises for what the system answers."""
+        ...
 
-    def check(self, connection: ConnectionSpec, feeds: Sequence[FeedSpec]) -> Sequence[tuple[FeedSpec, Any]]: ...
+    def check(self, connection: ConnectionSpec, feeds: Sequence[FeedSpec]) -> Sequence[tuple[FeedSpec, Complaint]]:
+        """Find what is wrong in the documents, offline."""
+        ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from weftline.ingest.prepare import Prepared, Preparer
 from weftline.ingest.workers import BlockWorker, LaneWorker, Submission, frame_times
 from weftline.ingest.writer import Writer
 from weftline.model.feed import ConnectionState
-from weftline.model.position import Position
-from weftline.spool.base import Log, LogCount
+from weftline.model.position import LaneId, Position
+from weftline.spool.base import LogCount
+from weftline.spool.lane import Lane
 from weftline.spool.spool_set import SpoolSet
 from weftline.store.lake import Committed, Lake
 from weftline.store.plans import PlanRunnerLike
@@ -34,6 +35,7 @@ __all__ = ["SHARED_LANE", "LaneName", "Road"]
 log = structlog.get_logger()
 SHARED_LANE = "push"
 TICK_SECONDS = 1.0
+SEEN_MICROS = 600_000_000
 WAITING_FRAMES_READ = 200_000
 
 LaneName = Callable[[str], str]
@@ -66,7 +68,7 @@ class Road:
         self.monitor.watch(list(book.specs.values()))
         keys = KeysInFlight(lake)
         self.writer = Writer(lake, self.book, keys, clock)
-        self._lanes: dict[str, Log] = {}
+        self._lanes: dict[str, Lane] = {}
         lane_preparer = Preparer(self.book, runners(), keys, limits)
         block_preparer = Preparer(self.book, runners(), keys, limits)
         self._lane_worker = LaneWorker(self.lanes, lane_preparer, self.writer, self._committed, clock)
@@ -110,13 +112,22 @@ class Road:
         self._book = book
         self.monitor.watch(list(book.specs.values()))
 
-    def lanes(self) -> Sequence[Log]:
+    def lanes(self) -> Sequence[Lane]:
         """Return the open lanes."""
         with self._guard:
             return list(self._lanes.values())
 
-    def lane(self, connection: str) -> Log:
-        """Return the lane of a connection, opening it when it is first used."""
+    def lane(self, connection: str) -> LaneId:
+        """Return the lane a connection's frames go to."""
+        log_of = self._log(connection)
+        return LaneId(log_of.name, log_of.epoch)
+
+    def seen(self, connection: str) -> Iterable[bytes]:
+        """Return identities of the lane's frames of the last minutes, oldest first."""
+        since = self.clock.now() - SEEN_MICROS
+        return [frame.identity for frame in self._log(connection).identities(since) if frame.identity]
+
+    def _log(self, connection: str) -> Lane:
         name = self._lane_of(connection)
         with self._guard:
             lane = self._lanes.get(name)
@@ -126,7 +137,7 @@ class Road:
         """Spool drafts; the future ends with the first offset after the fsync."""
         now = self.clock.now()
         frames = [Frame(-1, d.feed, d.received or now, d.identity, d.attributes, d.payload, d.flags) for d in drafts]
-        future = self.lane(connection).append(frames)
+        future = self._log(connection).append(frames)
         future.add_done_callback(lambda _: self._lane_worker.wake())
         return future
 
@@ -210,14 +221,14 @@ class Road:
         self._waiting = (self.clock.steady(), counted)
         return counted
 
-    def _open(self, name: str) -> Log:
+    def _open(self, name: str) -> Lane:
         known = self.lake.position(f"lane:{name}")
         lane = self.spool.open(name, epoch_after=known.epoch if known else 0)
         with self._guard:
             self._positions.setdefault(name, self._after(lane))
             return self._lanes.setdefault(name, lane)
 
-    def _after(self, lane: Log) -> int:
+    def _after(self, lane: Lane) -> int:
         known = self.lake.position(f"lane:{lane.name}")
         return known.offset + 1 if known is not None and known.epoch == lane.epoch else lane.tail().first
 

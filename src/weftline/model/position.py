@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Position"]
+__all__ = ["LaneId", "Position"]
+
+
+class LaneId(NamedTuple):
+    """Name a lane of the spool; offsets count within one epoch of it. A receipt's id is `<name>-<epoch>-<offset>`."""
+
+    name: str
+    epoch: int
 
 
 class Position(NamedTuple):
