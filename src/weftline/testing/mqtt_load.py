@@ -56,7 +56,7 @@ class LoadResult:
     sent: int
     acknowledged: int
     seconds: float
-    """At QoS 1 until the last PUBACK; at QoS 0 until the sockets took the bytes, which says nothing about the broker."""
+    """At QoS 1 until the last PUBACK; at QoS 0 until the sockets took the bytes, whatever the broker does."""
     messages_per_second: float
 
 
