@@ -51,7 +51,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """One subject. `scope` is a key's `feed:<name>` or `actor:<person>`; without a key it is empty."""
+    """One subject. `scope` is a key's `feed:<name>` or `actor:<email>`; without a key it is empty."""
 
     id: str
     """person:<number>, local, system or anonymous; with a feed key, key:<prefix>."""
@@ -71,6 +71,13 @@ class Actor:
     def feed_scope(self) -> str:
         """Return the feed a feed-scoped key may push to, else an empty text."""
         return self.scope.removeprefix("feed:") if self.scope.startswith("feed:") else ""
+
+    def may_push(self, feed: str) -> bool:
+        """Tell whether the actor may push records to this feed; a key's feed may end in `*`."""
+        if self.feed_scope:
+            start, star, _ = self.feed_scope.partition("*")
+            return feed.startswith(start) if star else feed == self.feed_scope
+        return self.has("administrator", "engineer")
 
     def has(self, *roles: str) -> bool:
         """Tell whether the actor has one of these roles."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -165,20 +166,7 @@ class PeopleTable:
             who = connection.execute(_PEOPLE.where(person.c.id == row.person)).first()
         if who is None:
             return None
-        found = SessionRow(
-            id=row.id,
-            person=row.person,
-            authenticated=row.authenticated,
-            csrf=row.csrf,
-            created=row.created,
-            rotated=row.rotated,
-            last_seen=row.last_seen,
-            expires=row.expires,
-            agent=row.agent,
-            address=row.address,
-            superseded=row.token_hash != token_hash,
-        )
-        return found, _person(who)
+        return _session(row, superseded=row.token_hash != token_hash), _person(who)
 
     def touch_session(self, session_id: int, now: int) -> None:
         """Note that the session was used."""
@@ -199,6 +187,12 @@ class PeopleTable:
         """End one session."""
         with self.control.write() as connection:
             connection.execute(delete(session).where(session.c.id == session_id))
+
+    def sessions_of(self, person_id: int) -> builtins.list[SessionRow]:
+        """Return a person's sessions, the most recently used first."""
+        query = select(session).where(session.c.person == person_id).order_by(session.c.last_seen.desc())
+        with self.control.read() as connection:
+            return [_session(row, superseded=False) for row in connection.execute(query)]
 
     def close_stale_sessions(self, *, idle_before: int, now: int) -> int:
         """Remove sessions that were idle too long or are past their end; return how many."""
@@ -278,6 +272,22 @@ def _person(row: Any) -> PersonRow:
         created=row.created,
         last_sign_in=row.last_sign_in,
         password_hash=row.password_hash,
+    )
+
+
+def _session(row: Any, *, superseded: bool) -> SessionRow:
+    return SessionRow(
+        id=row.id,
+        person=row.person,
+        authenticated=row.authenticated,
+        csrf=row.csrf,
+        created=row.created,
+        rotated=row.rotated,
+        last_seen=row.last_seen,
+        expires=row.expires,
+        agent=row.agent,
+        address=row.address,
+        superseded=superseded,
     )
 
 
