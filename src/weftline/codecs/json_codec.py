@@ -12,8 +12,8 @@ import pyarrow as pa
 from weftline.batch import Decoded, Frame
 from weftline.codecs.base import FileBlock, Limits
 from weftline.codecs.json_records import bulk, depth_over, parse, strict
-from weftline.codecs.lines import BOM, cut_lines, line_blocks
-from weftline.codecs.records import Failure, Outcome, Refusal, assemble, columns, notes, place
+from weftline.codecs.lines import BOM, gather, line_blocks, lines_of
+from weftline.codecs.records import Failure, Outcome, Refusal, assemble, columns, place
 from weftline.codecs.whole import too_large, whole_file
 
 __all__ = ["JsonCodec", "JsonOptions", "NdjsonCodec"]
@@ -146,7 +146,7 @@ class NdjsonCodec:
             rows = sum(outcome.counts)
             found = bulk(b"\n".join(clean), rows, expected, limits) if rows else {}
             if found is not None:
-                return assemble(frames, outcome, columns(found, rows, expected), _lines_of(frames))
+                return assemble(frames, outcome, columns(found, rows, expected), lines_of(frames, limits))
         return _line_by_line(frames, expected, limits)
 
     def blocks(self, path: Path, options: JsonOptions, start: int, limits: Limits) -> Iterator[FileBlock]:  # noqa: ARG002
@@ -167,51 +167,8 @@ def _body(frame: Frame, limits: Limits) -> bytes | None:
 
 
 def _line_by_line(frames: Sequence[Frame], expected: Mapping[str, pa.DataType], limits: Limits) -> Decoded:
-    outcome = Outcome()
-    records: list[bytes] = []
-    where: list[tuple[int, int]] = []
-    refused: list[Failure] = []
-    number = 0
-    at: list[int] = []
-    for frame in frames:
-        said = notes(frame)
-        first = int(said.get("line", 1))
-        try:
-            if "cut" in said:
-                raise Refusal(
-                    "limit-record-bytes", f"found a line of {said['cut']} bytes, expected at most {limits.record_bytes}"
-                )
-            too_large(frame, limits)
-        except Refusal as refusal:
-            refused.append(Failure(number, refusal.code, f"{place(0, first)}: {refusal.reason}."))
-            outcome.counts.append(1)
-            number += 1
-            continue
-        lines = [(line, text) for line, text in cut_lines(frame.payload) if text != BOM]
-        for position, (line, text) in enumerate(lines):
-            records.append((text.removeprefix(BOM) if line == 0 else text).strip(SPACE))
-            where.append((position, first + line))
-        at += range(number, number + len(lines))
-        outcome.counts.append(len(lines))
-        number += len(lines)
-    table, failures = (
-        parse(records, lambda index: place(*where[index]), expected, limits)
-        if records
-        else (columns({}, 0, expected), [])
-    )
-    outcome.failures = refused + [failure._replace(record=at[failure.record]) for failure in failures]
-    return assemble(frames, outcome, table, _lines_of(frames))
-
-
-def _lines_of(frames: Sequence[Frame]) -> Callable[[Sequence[int]], Sequence[bytes]]:
-    """Return the lines as they were sent; cut again when asked, since most batches are never asked."""
-    cut: list[bytes] = []
-
-    def bytes_of(numbers: Sequence[int]) -> list[bytes]:
-        if not cut and numbers:
-            for frame in frames:
-                whole = b'"cut"' in frame.attributes and "cut" in notes(frame)
-                cut.extend([frame.payload] if whole else [line for _, line in cut_lines(frame.payload) if line != BOM])
-        return [cut[number] for number in numbers]
-
-    return bytes_of
+    lines = gather(frames, limits)
+    records = [(text.removeprefix(BOM) if number == 0 else text).strip(SPACE) for number, text in lines.texts]
+    table, failures = parse(records, lines.where, expected, limits) if records else (columns({}, 0, expected), [])
+    outcome = Outcome(counts=lines.counts, failures=lines.refused + lines.placed(failures))
+    return assemble(frames, outcome, table, lines_of(frames, limits))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
+from weftline.batch import Frame
 from weftline.codecs.base import FileBlock, Limits
-from weftline.codecs.records import block_notes
+from weftline.codecs.records import Failure, Refusal, block_notes, notes, place
+from weftline.codecs.whole import too_large
 
-__all__ = ["BLOCK", "BOM", "count_lines", "cut_lines", "line_blocks"]
+__all__ = ["BLOCK", "BOM", "Lines", "count_lines", "cut_lines", "gather", "line_blocks", "lines_of"]
 
 BLOCK = 4 << 20
 BOM = b"\xef\xbb\xbf"
@@ -25,6 +30,74 @@ def count_lines(data: bytes) -> int:
 def cut_lines(payload: bytes) -> list[tuple[int, bytes]]:
     """Return the lines that are not blank with their number from 0, without line ends; LF, CR LF and CR all end one."""
     return [(number, line) for number, line in enumerate(payload.splitlines()) if line.strip()]
+
+
+@dataclass(slots=True)
+class Lines:
+    """The lines of some frames. `texts` holds the number of the line in its frame and its bytes, live lines only."""
+
+    texts: list[tuple[int, bytes]] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    refused: list[Failure] = field(default_factory=list)
+    at: list[int] = field(default_factory=list)
+    """Record number, over all frames, of each live line."""
+    places: list[tuple[int, int]] = field(default_factory=list)
+    """Per frame with live lines: where they begin in `texts`, and the file's number of the frame's first line."""
+
+    def where(self, index: int) -> str:
+        """Return the place of a live line in words."""
+        start, first = self.places[bisect_right(self.places, index, key=itemgetter(0)) - 1]
+        return place(index - start, first + self.texts[index][0])
+
+    def placed(self, failures: Sequence[Failure]) -> list[Failure]:
+        """Return failures of live lines as failures of records."""
+        return [failure._replace(record=self.at[failure.record]) for failure in failures]
+
+
+def gather(frames: Sequence[Frame], limits: Limits) -> Lines:
+    """Cut the lines of all frames; a frame that is too large, or one line that was cut short, is refused as one record."""
+    lines = Lines()
+    number = 0
+    for frame in frames:
+        said = notes(frame)
+        first = int(said.get("line", 1))
+        try:
+            if "cut" in said:
+                found = f"found a line of {said['cut']} bytes, expected at most {limits.record_bytes}"
+                raise Refusal("limit-record-bytes", found)
+            too_large(frame, limits)
+        except Refusal as refusal:
+            lines.refused.append(Failure(number, refusal.code, f"{place(0, first)}: {refusal.reason}."))
+            lines.counts.append(1)
+            number += 1
+            continue
+        texts = live_lines(frame)
+        if texts:
+            lines.places.append((len(lines.texts), first))
+        lines.texts += texts
+        lines.at += range(number, number + len(texts))
+        lines.counts.append(len(texts))
+        number += len(texts)
+    return lines
+
+
+def live_lines(frame: Frame) -> list[tuple[int, bytes]]:
+    """Return the lines of a frame that are records: not blank, and not a byte order mark alone."""
+    return [(number, text) for number, text in cut_lines(frame.payload) if number or text.strip() != BOM]
+
+
+def lines_of(frames: Sequence[Frame], limits: Limits) -> Callable[[Sequence[int]], Sequence[bytes]]:
+    """Return the lines as they were sent, by record; cut again when asked, since most batches are never asked."""
+    cut: list[bytes] = []
+
+    def bytes_of(numbers: Sequence[int]) -> list[bytes]:
+        if not cut and numbers:
+            for frame in frames:
+                whole = len(frame.payload) > limits.frame_bytes or "cut" in notes(frame)
+                cut.extend([frame.payload] if whole else [text for _, text in live_lines(frame)])
+        return [cut[number] for number in numbers]
+
+    return bytes_of
 
 
 def line_blocks(path: Path, start: int, limits: Limits) -> Iterator[FileBlock]:

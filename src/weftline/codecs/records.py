@@ -56,8 +56,8 @@ class Refusal(Exception):  # noqa: N818 - it is a verdict about bytes, caught in
 class Outcome:
     """Collect what a codec found while it goes through the frames.
 
-    `counts` has one entry per frame: the records it was cut into. `kept` holds the record of each row in row order (None:
-    every record gave one row); `fan` the row within the record (None: always 0).
+    `counts` has one entry per frame: the records it was cut into. `kept` holds the record of each row in row order
+    (None: every record gave one row); `fan` the row within the record (None: always 0).
     """
 
     counts: list[int] = field(default_factory=list)
