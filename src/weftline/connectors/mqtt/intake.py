@@ -49,6 +49,10 @@ class Intake:
         for packet_id in packet_ids:
             self._open.pop(packet_id, None)
 
+    def forget(self) -> None:
+        """Forget every open identity: the broker lost the session, so its identifiers begin anew."""
+        self._open.clear()
+
     def drafts(self, messages: Sequence[Message], received: int) -> tuple[list[Draft], list[int]]:
         """Return the drafts of these messages and the packet identifiers to acknowledge, both in order of receipt."""
         drafts: list[Draft] = []

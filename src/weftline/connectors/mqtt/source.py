@@ -148,6 +148,7 @@ class MqttSource(Source):
         self._refused: deque[tuple[list[Draft], list[int], int]] = deque()
         self._stopped = asyncio.Event()
         self._held = ""
+        self._connection = 0
         self._dropped: dict[bytes, int] = {}
         self._drops = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -198,6 +199,10 @@ class MqttSource(Source):
                 )
 
     def _on_messages(self, messages: list[Message]) -> None:
+        if self._connection != self._client.connection:
+            self._connection = self._client.connection
+            if not self._client.session_present:
+                self._intake.forget()
         if any(message.topic.startswith(b"$SYS/") for message in messages):
             self._watch([message for message in messages if message.topic.startswith(b"$SYS/")])
             messages = [message for message in messages if not message.topic.startswith(b"$SYS/")]
