@@ -28,7 +28,14 @@ __all__ = [
     "KeyCheck",
     "Lake",
     "LakeHealth",
+    "lane_name",
 ]
+
+
+def lane_name(producer: str, epoch: int) -> str:
+    """Return the dictionary name of a lane: offsets start again with each epoch, so each epoch is a lane of its own."""
+    return f"{producer}@{epoch}"
+
 
 LEDGER_TERMS = ("frames", "received", "stored", "quarantined", "duplicate", "ignored", "expired", "rows")
 """`frames` counts frames taken from the Log; `rows` counts rows stored (fan-out); the others count records."""
@@ -114,7 +121,11 @@ class Group:
     first: int
     last: int
     rows: Mapping[str, pa.Table] = field(default_factory=dict)
-    """Dataset → FACT_COLUMNS without record_time, record_day, commit_seq and lane, then the dataset's columns."""
+    """Dataset → FACT_COLUMNS without record_time, record_day, commit_seq and lane, then the dataset's columns.
+
+    A table that has a column `lane` keeps it: rows of a replay stay under the permalink of the frame they came from.
+    The same holds for `quarantine` and `keys`. Rows of `equipment_state` are events; the lake derives the intervals.
+    """
     ledger: pa.Table | None = None
     quarantine: pa.Table | None = None
     receipts: pa.Table | None = None
@@ -158,20 +169,38 @@ class LakeHealth:
 
 
 class Lake(Protocol):
-    """Facts, quarantine, ledger, checkpoints. One object owns the file; `commit` and `change` are called by one thread."""
+    """Facts, quarantine, ledger, checkpoints. One object owns the file; writers queue, reads come from any thread."""
 
-    def commit(self, group: Group) -> Committed: ...
+    def commit(self, group: Group) -> Committed:
+        """Make a group visible at once, or say that it was already in the lake.
+
+        Raises GroupRefusedError (the group itself cannot be stored), GroupOverlapError (its offsets contradict the
+        checkpoint), OutcomeUnknownError (COMMIT failed: commit the same group again) and LakeUnavailableError.
+        """
+        ...
 
     def change(self, name: str, action: Callable[..., Any], *args: Any) -> Any:
         """Run a named change (DDL, retention, compaction) in the writer's queue."""
         ...
 
-    def position(self, producer: str) -> Position | None: ...
+    def maintain(self) -> None:
+        """Fold and checkpoint if due; the writer's loop calls it whenever it has nothing to do."""
+        ...
 
-    def positions(self, prefix: str) -> list[Position]: ...
+    def position(self, producer: str) -> Position | None:
+        """Return how far the lake holds this producer."""
+        ...
+
+    def positions(self, prefix: str) -> list[Position]:
+        """Return the positions of every producer whose name starts with `prefix`."""
+        ...
 
     def dictionary(self, kind: str, names: Sequence[str]) -> dict[str, int]:
         """Return stable ids of names of one kind (`feed`, `contract`, `lane`), making new ones."""
+        ...
+
+    def names(self, kind: str) -> dict[int, str]:
+        """Return id → name of one kind."""
         ...
 
     def ensure(self, datasets: Sequence[DatasetSpec]) -> None:
@@ -194,6 +223,10 @@ class Lake(Protocol):
         """Return the ledger per feed: LEDGER_TERMS, with `quarantined` as the current count."""
         ...
 
-    def health(self) -> LakeHealth: ...
+    def health(self) -> LakeHealth:
+        """Return the gauges; never waits."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End reads and close the file."""
+        ...
