@@ -70,18 +70,18 @@ def seconds(duration: str) -> float:
     return int(match[1]) * _UNITS[match[2]]
 
 
-class _Model(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True):
+class _Model(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True, frozen=True):
     """Refuse unknown keys; keys are camelCase."""
 
 
-class Tls(_Model):
+class Tls(_Model, frozen=True):
     """Certificate of the website and the API."""
 
     certificate: Annotated[str, Meta(description="PEM file with the certificate chain, relative to the folder.")]
     key: Annotated[str, Meta(description="PEM file with the private key; it stays outside version control.")]
 
 
-class Listen(_Model):
+class Listen(_Model, frozen=True):
     """Where the website and the API listen."""
 
     host: Annotated[str, Meta(description="Address; without TLS settings only loopback is served in clear.")] = (
@@ -91,7 +91,7 @@ class Listen(_Model):
     tls: Annotated[Tls | None, Meta(description="Own certificate; else a self-signed one off loopback.")] = None
 
 
-class Lake(_Model):
+class Lake(_Model, frozen=True):
     """Where facts are kept and how much memory the store may take."""
 
     path: Annotated[str, Meta(description="Folder of the lake; default .weftline in the fabric folder.")] = ""
@@ -99,13 +99,13 @@ class Lake(_Model):
     hot_days: Annotated[int, Meta(ge=1, le=3650, description="Days kept in the hot store before they are sealed.")] = 14
 
 
-class Control(_Model):
+class Control(_Model, frozen=True):
     """The database of people, workflow and published versions."""
 
     url: Annotated[str, Meta(description="SQLAlchemy URL; default SQLite in .weftline. No password here.")] = ""
 
 
-class Retention(_Model):
+class Retention(_Model, frozen=True):
     """How long things are kept."""
 
     quarantine: Annotated[Duration, Meta(description="Quarantined records.")] = "90d"
@@ -113,13 +113,13 @@ class Retention(_Model):
     decisions: Annotated[Duration, Meta(description="Decisions about reads.")] = "400d"
 
 
-class Group(_Model):
+class Group(_Model, frozen=True):
     """How rows are gathered before a commit."""
 
     interval: Annotated[Duration, Meta(description="Longest wait of a row for its commit group.")] = "100ms"
 
 
-class Notification(_Model):
+class Notification(_Model, frozen=True):
     """One channel that people are told through."""
 
     name: Name
@@ -129,7 +129,7 @@ class Notification(_Model):
     description: str = ""
 
 
-class FabricFile(_Model):
+class FabricFile(_Model, frozen=True):
     """fabric.yaml: the fabric's name and its settings."""
 
     name: Annotated[Name, Meta(description="Name of the fabric, shown on every page.")]
@@ -143,7 +143,7 @@ class FabricFile(_Model):
     notifications: list[Notification] = []
 
 
-class Connection(_Model):
+class Connection(_Model, frozen=True):
     """One session with one system; the other keys belong to the connector named by `kind`."""
 
     name: Annotated[Name, Meta(description="Name that feeds use.")]
@@ -151,7 +151,7 @@ class Connection(_Model):
     description: str = ""
 
 
-class Feed(_Model):
+class Feed(_Model, frozen=True):
     """One stream of records under one contract."""
 
     name: Annotated[Name, Meta(description="Name of the feed; unique in the fabric, part of its address.")]
@@ -173,7 +173,7 @@ class Feed(_Model):
     params: Annotated[dict[str, Scalar], Meta(description="Values the contract reads as feed.<name>.")] = {}
 
 
-class Parameter(_Model):
+class Parameter(_Model, frozen=True):
     """One typed parameter of a template: a column of its instance table."""
 
     name: Annotated[
@@ -192,14 +192,14 @@ class Parameter(_Model):
     description: str = ""
 
 
-class Instances(_Model):
+class Instances(_Model, frozen=True):
     """Rows of parameters: a CSV file beside the template, or rows written here."""
 
     table: Annotated[str, Meta(description="CSV file beside the template; its header names parameters.")] = ""
     rows: list[dict[str, Scalar]] = []
 
 
-class Template(_Model):
+class Template(_Model, frozen=True):
     """Feeds written once and made for every row of a table; {parameter} in a text is replaced."""
 
     name: Name
@@ -209,7 +209,7 @@ class Template(_Model):
     description: str = ""
 
 
-class WorkUnit(_Model):
+class WorkUnit(_Model, frozen=True):
     """A machine or cell (ISA-95 work unit)."""
 
     name: Name
@@ -218,7 +218,7 @@ class WorkUnit(_Model):
     ideal_cycle: Annotated[Duration | None, Meta(description="Ideal time of one piece.")] = None
 
 
-class Line(_Model):
+class Line(_Model, frozen=True):
     """A line or process cell (ISA-95 work center)."""
 
     name: Name
@@ -226,7 +226,7 @@ class Line(_Model):
     units: list[WorkUnit] = []
 
 
-class Area(_Model):
+class Area(_Model, frozen=True):
     """An area of a site (ISA-95)."""
 
     name: Name
@@ -234,7 +234,7 @@ class Area(_Model):
     lines: list[Line] = []
 
 
-class Shift(_Model):
+class Shift(_Model, frozen=True):
     """One shift in the site's local time; an end before its start is on the next day."""
 
     name: Name
@@ -243,7 +243,7 @@ class Shift(_Model):
     days: list[Annotated[str, Meta(extra_json_schema={"enum": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]})]] = []
 
 
-class Reason(_Model):
+class Reason(_Model, frozen=True):
     """One reason of a stop, with finer ones below."""
 
     code: str
@@ -252,7 +252,7 @@ class Reason(_Model):
     reasons: list[Reason] = []
 
 
-class Site(_Model):
+class Site(_Model, frozen=True):
     """One plant or warehouse: its hierarchy after ISA-95, its calendar and its reasons."""
 
     name: Name
@@ -264,7 +264,7 @@ class Site(_Model):
     reasons: list[Reason] = []
 
 
-class Contact(_Model):
+class Contact(_Model, frozen=True):
     """A person or desk at a partner."""
 
     name: str
@@ -273,14 +273,14 @@ class Contact(_Model):
     role: str = ""
 
 
-class Envelope(_Model):
+class Envelope(_Model, frozen=True):
     """An identity a partner uses on EDI envelopes."""
 
     id: str
     qualifier: Annotated[str, Meta(description="ISA05/ISA07 or UNB qualifier.")] = ""
 
 
-class Partner(_Model):
+class Partner(_Model, frozen=True):
     """One company data is exchanged with."""
 
     name: Name

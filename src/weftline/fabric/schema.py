@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from copy import deepcopy
 from functools import lru_cache
 from typing import Any
 
@@ -29,10 +29,14 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _OWN = {"name", "kind", "description"}
 
 
-def object_schema(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a Struct's object schema and the definitions it refers to, both free to be changed."""
-    whole = deepcopy(msgspec.json.schema(model))
-    defs: dict[str, Any] = whole.pop("$defs", {})
+def object_schema(model: Any, home: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a Struct's object schema and the definitions it refers to, both free to be changed.
+
+    `home` prefixes the definitions' names, since models of different packages may share a class name.
+    """
+    text = json.dumps(msgspec.json.schema(model)).replace('"#/$defs/', f'"#/$defs/{home}')
+    whole = json.loads(text)
+    defs: dict[str, Any] = {f"{home}{name}": part for name, part in whole.pop("$defs", {}).items()}
     name = whole["$ref"].removeprefix("#/$defs/")
     return defs[name] | {"additionalProperties": False}, defs
 
@@ -45,7 +49,7 @@ def connection_schema(kind: str, plugins: Plugins) -> dict[str, Any]:
     if model is None:
         built["additionalProperties"] = True
         return {"$schema": _DRAFT, **built, "$defs": defs}
-    options, more = object_schema(model.options)
+    options, more = object_schema(model.options, f"{kind}.")
     taken = _OWN & set(options["properties"])
     assert not taken, f"connector {kind} has options named {taken}"
     built["properties"] |= options["properties"]
@@ -61,7 +65,7 @@ def feed_schema(kind: str, codec: str, plugins: Plugins, *, open_texts: bool = F
     built, defs = object_schema(Feed)
     properties = built["properties"]
     if kind in plugins.connectors:
-        selector, more = object_schema(plugins.connectors[kind].selector)
+        selector, more = object_schema(plugins.connectors[kind].selector, f"{kind}.")
         properties["select"] = selector
         defs |= more
         if selector.get("required"):
@@ -69,7 +73,7 @@ def feed_schema(kind: str, codec: str, plugins: Plugins, *, open_texts: bool = F
     described = {"enum": sorted(plugins.codecs), "description": "Codec."}
     properties["format"] = {"type": "object", "properties": {"codec": described}, "required": ["codec"]}
     if codec in plugins.codecs:
-        options, more = object_schema(plugins.codecs[codec])
+        options, more = object_schema(plugins.codecs[codec], f"{codec}.")
         options["properties"] = {"codec": described} | options["properties"]
         options["required"] = ["codec", *options.get("required", [])]
         properties["format"] = options
@@ -88,7 +92,7 @@ def core_schema(kind: str, plugins: Plugins) -> dict[str, Any]:
         built["additionalProperties"] = True
         built["allOf"] = _choices("kind", plugins.connectors, lambda name: connection_schema(name, plugins), defs)
     elif kind == "feed":
-        selectors = [object_schema(item.selector) for item in plugins.connectors.values()]
+        selectors = [object_schema(item.selector, f"{name}.") for name, item in plugins.connectors.items()]
         for _, more in selectors:
             defs |= more
         if selectors:
@@ -106,7 +110,8 @@ def core_schema(kind: str, plugins: Plugins) -> dict[str, Any]:
 
 def _format_schema(codec: str, plugins: Plugins) -> dict[str, Any]:
     whole = feed_schema("", codec, plugins)
-    return whole["properties"]["format"] | {"$defs": whole["$defs"]}
+    part: dict[str, Any] = whole["properties"]["format"]
+    return part | {"$defs": whole["$defs"]}
 
 
 def _choices(key: str, names: Iterable[str], build: Any, defs: dict[str, Any]) -> list[dict[str, Any]]:
