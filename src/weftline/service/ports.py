@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -22,10 +22,24 @@ from weftline.service.views import (
     Tower,
 )
 
-__all__ = ["Guard", "Push", "Replayer", "RoadView", "Rows"]
+__all__ = ["Admitted", "Guard", "Push", "Replayer", "RoadView", "Rows"]
 
-Guard = Callable[[str], Collection[str]]
-"""Take one SELECT, return the datasets it reads, or raise RefusedError or InputError (store/guard.py)."""
+
+class Admitted(Protocol):
+    """A SELECT that passed the guard."""
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """Return the tables it reads."""
+        ...
+
+    def sql(self) -> str:
+        """Return what was parsed, written out again; this is what runs."""
+        ...
+
+
+Guard = Callable[[str], Admitted]
+"""Take one SELECT and admit it, or raise RefusedError (store/guard.py)."""
 
 
 class RoadView(Protocol):
