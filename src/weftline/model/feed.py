@@ -35,6 +35,8 @@ class ConnectionSpec:
     name: str
     kind: str
     options: Any
+    folder: str = ""
+    """Where relative paths in `options` start: the fabric's folder."""
 
 
 @dataclass(frozen=True, slots=True)
