@@ -60,9 +60,9 @@ start AS (
     SELECT *, last_value(end_time) OVER (
         PARTITION BY equipment ORDER BY event_time
         ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS final_time
-    FROM single QUALIFY row_number() OVER w = 1
-        OR state IS DISTINCT FROM lag(state) OVER w OR reason IS DISTINCT FROM lag(reason) OVER w
-    WINDOW w AS (PARTITION BY equipment ORDER BY event_time))
+    FROM single WINDOW w AS (PARTITION BY equipment ORDER BY event_time)
+    QUALIFY row_number() OVER w = 1
+        OR state IS DISTINCT FROM lag(state) OVER w OR reason IS DISTINCT FROM lag(reason) OVER w)
 SELECT {columns}, event_time AS start_time,
     coalesce(lead(event_time) OVER (PARTITION BY equipment ORDER BY event_time), final_time) AS stop_time
 FROM start
