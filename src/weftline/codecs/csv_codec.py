@@ -50,7 +50,7 @@ class CsvCodec:
     def decode(
         self, frames: Sequence[Frame], options: CsvOptions, expected: Mapping[str, pa.DataType], limits: Limits
     ) -> Decoded:
-        """Decode frames; a ragged or badly quoted line is refused alone, a header with a name twice refuses its frame."""
+        """Decode frames; a broken line is refused alone, a header with a name twice refuses its frame."""
         outcome = Outcome()
         tables: list[pa.Table] = []
         sources: list[_Source] = []
@@ -58,7 +58,7 @@ class CsvCodec:
         for frame in frames:
             try:
                 source = _Source.of(frame, options, limits)
-                table, count, failures = source.read(options, limits)
+                table, count, failures = source.read(limits)
             except Refusal as refusal:
                 line = int(notes(frame).get("line", 1))
                 source, table, count = _Source.refused(frame), pa.table({}), 1
@@ -110,7 +110,7 @@ class _Source:
     def refused(cls, frame: Frame) -> _Source:
         return cls(frame.payload, b"", 0, None, (), 1)
 
-    def read(self, options: CsvOptions, limits: Limits) -> tuple[pa.Table, int, list[Failure]]:
+    def read(self, limits: Limits) -> tuple[pa.Table, int, list[Failure]]:
         """Return the table of text columns, the number of records and the failures by record."""
         assert self.dialect is not None
         count = _simple_lines(self.text, self.body, self.dialect, limits)
@@ -239,8 +239,10 @@ def _counted(text: bytes, found: Sequence[Span], dialect: Dialect) -> tuple[str,
 
 def bulk(text: bytes, count: int, names: Sequence[str], dialect: Dialect) -> pa.Table | None:
     """Return the records as text columns, or None where pyarrow does not see exactly these records."""
-    if not count or text.startswith(BOM) or len(dialect.delimiter) > 1 or (dialect.escape and dialect.escape in text):
-        return None if count else pa.table({})
+    if not count:
+        return pa.table({})
+    if text.startswith(BOM) or (dialect.escape and dialect.escape in text):
+        return None
     if len(names) == 1 and SPACES.search(text):
         return None  # a line of spaces is a record to pyarrow and none to us
     wanted = [*names, TRAILING] if dialect.trailing else list(names)
@@ -274,7 +276,7 @@ def bulk(text: bytes, count: int, names: Sequence[str], dialect: Dialect) -> pa.
 
 
 def finished(table: pa.Table, options: CsvOptions, expected: Mapping[str, pa.DataType]) -> pa.Table:
-    """Return the table with null texts as nulls and, where the contract expects numbers, their marks as the dialect's."""
+    """Return the table with null texts as nulls and expected numbers in the notation of the contract."""
     if not table.num_rows:
         return table
     named = {name: _nulled(table.column(name), options) for name in table.column_names}

@@ -1,4 +1,4 @@
-"""How one CSV file is written: options, encoding, the head of the file, and where its records end (RFC 4180, tolerant)."""
+"""How a CSV file is written: options, encoding, the head of the file, and where records end (RFC 4180, tolerant)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ import pyarrow.json as pj
 from weftline.codecs.base import Limits
 from weftline.codecs.records import EXACT, Failure, Refusal, columns, concat_raw, exact, json_text
 
-__all__ = ["Columns", "bulk", "depth_over", "parse", "strict"]
+__all__ = ["Columns", "Real", "bulk", "column_of", "depth_over", "parse", "strict"]
 
 Columns = dict[str, pa.Array | pa.ChunkedArray]
 CHUNK = 4096

@@ -55,7 +55,7 @@ class Lines:
 
 
 def gather(frames: Sequence[Frame], limits: Limits) -> Lines:
-    """Cut the lines of all frames; a frame that is too large, or one line that was cut short, is refused as one record."""
+    """Cut the lines of all frames; a frame that is too large, or a line cut short, is refused as one record."""
     lines = Lines()
     number = 0
     for frame in frames:

@@ -1,7 +1,7 @@
 """SHDR, the line protocol between MTConnect adapters and agents: `time|tag|value|tag|value…` (MTConnect agent guide).
 
-One line is one record. A pair gives one row; a condition `tag|level|native code|native severity|qualifier|text`, a message
-`tag|native code|text` and a time series `tag|count|rate|values` give one row each as well.
+One line is one record. A pair gives one row; a condition `tag|level|native code|native severity|qualifier|text`, a
+message `tag|native code|text` and a time series `tag|count|rate|values` give one row each as well.
 """
 
 from __future__ import annotations
