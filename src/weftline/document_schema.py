@@ -140,10 +140,6 @@ class Shape:
             self._items = self._shape([part.get("items") for part in self._parts])
         return self._items
 
-    def keys(self) -> set[str]:
-        """Return every key the schema knows here."""
-        return {key for part in self._parts for key, value in part.get("properties", {}).items() if value is not False}
-
 
 def _json_type(value: Any) -> str:
     match value:
@@ -182,20 +178,12 @@ class DocumentSchema:
             found.update(dict.fromkeys(self._translate(error)))
         return list(found)
 
-    def _at(self, path: Path) -> Shape | None:
-        shape: Shape | None = self.shape
-        for step in path:
-            if shape is None:
-                return None
-            shape = shape.item() if isinstance(step, int) else shape.child(step)
-        return shape
-
-    def _stated(self, schema_path: Iterable[str | int]) -> str:
-        """Return what the failing part of the schema says of itself under `x-expected`."""
+    def _holder(self, schema_path: Iterable[str | int]) -> Mapping[str, Any]:
+        """Return the part of the schema whose keyword failed."""
         node: Any = self.schema
         for step in list(schema_path)[:-1]:
             node = self.shape.resolve(node["$ref"]) if step == "$ref" else node[step]
-        return str(node.get("x-expected", "")) if isinstance(node, Mapping) else ""
+        return node if isinstance(node, Mapping) else {}
 
     def _translate(self, error: Any) -> Iterator[Violation]:
         path: Path = tuple(error.instance_path)
@@ -204,8 +192,8 @@ class DocumentSchema:
         found = describe(error.instance)
         match name:
             case "additionalProperties" | "unevaluatedProperties":
-                shape = self._at(path)
-                known = sorted(shape.keys()) if shape else []
+                properties = self._holder(error.schema_path).get("properties", {})
+                known = sorted(key for key, part in properties.items() if part is not False)
                 for key in kind["unexpected"]:
                     yield _unknown_key(path, key, [word for word in known if word not in error.instance])
             case "required":
@@ -221,7 +209,7 @@ class DocumentSchema:
                     "document-choice", path, found, expected, _sentence(hint) if "known" not in hint else ""
                 )
             case "pattern":
-                expected = self._stated(error.schema_path) or f"text matching {kind['pattern']}"
+                expected = self._holder(error.schema_path).get("x-expected") or f"text matching {kind['pattern']}"
                 yield Violation("document-pattern", path, found, expected)
             case "uniqueItems":
                 yield Violation("document-range", path, found, "items that differ")
