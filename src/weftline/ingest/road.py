@@ -72,9 +72,9 @@ class Road:
         lane_preparer = Preparer(self.book, runners(), keys, limits)
         block_preparer = Preparer(self.book, runners(), keys, limits)
         self._lane_worker = LaneWorker(self.lanes, lane_preparer, self.writer, self._committed, clock)
-        self._block_worker = BlockWorker(block_preparer, self.writer, self._committed, clock)
+        self._block_worker = BlockWorker(block_preparer, self.writer, self._committed, lake, clock)
         self.admission = Admission(lake, folder, self._behind, least_free=least_free)
-        self._submitted: dict[str, tuple[int, int, int]] = {}
+        self._submitted: dict[str, tuple[int, int]] = {}
         self._pending: Counter[int] = Counter()
         self._repeats = 0
         self._guard = threading.Lock()
@@ -151,16 +151,16 @@ class Road:
         if any(draft.flags & FrameFlag.DUPLICATE for draft in drafts):
             producer = f"again:{producer}"
         with self._guard:
-            epoch, end, records = self._submitted.get(producer) or self._known(producer)
-            end = max([end, *(draft.offset + max(len(draft.payload), 1) - 1 for draft in drafts)])
+            epoch, end = self._submitted.get(producer) or self._known(producer)
+            end = max([end, *(draft.offset for draft in drafts)])
             if producer.startswith("again:"):
                 end += 1
                 drafts = [draft._replace(offset=end) for draft in drafts]
-            self._submitted[producer] = (epoch, end, records)
+            self._submitted[producer] = (epoch, end)
             for draft in drafts:
                 self._pending[draft.feed] += 1
         future.add_done_callback(lambda _: self._settled(producer, drafts, last=last))
-        self._block_worker.submit(Submission(producer, epoch, drafts, last, end, records, future))
+        self._block_worker.submit(Submission(producer, epoch, drafts, last, end, future))
         return future
 
     def position(self, producer: str) -> Position | None:
@@ -232,9 +232,9 @@ class Road:
         known = self.lake.position(f"lane:{lane.name}")
         return known.offset + 1 if known is not None and known.epoch == lane.epoch else lane.tail().first
 
-    def _known(self, producer: str) -> tuple[int, int, int]:
+    def _known(self, producer: str) -> tuple[int, int]:
         known = self.lake.position(producer)
-        return (known.epoch, known.offset, known.records) if known else (1, -1, 0)
+        return (known.epoch, known.offset) if known else (1, -1)
 
     def _settled(self, producer: str, drafts: Sequence[Draft], *, last: bool) -> None:
         with self._guard:

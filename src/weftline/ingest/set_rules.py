@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ __all__ = ["SetCounts", "SetResult", "judge"]
 
 HOUR = 3_600_000_000
 HOURS_KEPT = 25
-_TESTS = {
+_TESTS: dict[str, Callable[[float, tuple[float, ...]], bool]] = {
     "mustBe": lambda value, limits: value == limits[0],
     "mustNotBe": lambda value, limits: value != limits[0],
     "mustBeGreaterThan": lambda value, limits: value > limits[0],
@@ -52,7 +52,7 @@ def judge(rule: SetRule, hour: int, rows: int, failing: int, *, closed: bool) ->
         value = 100.0 * failing / rows if rows else 0.0
     else:
         value = float(failing)
-    passed: bool | None = bool(_TESTS[rule.operator](value, rule.limits))
+    passed: bool | None = _TESTS[rule.operator](value, rule.limits)
     if not passed and not closed and rule.metric == "rowCount" and rule.operator in _NEEDS_A_FULL_HOUR:
         passed = None
     return SetResult(rule, hour, rows, failing, value, passed)

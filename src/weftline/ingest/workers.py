@@ -17,7 +17,7 @@ from weftline.ingest.prepare import Prepared, Preparer
 from weftline.ingest.writer import Writer
 from weftline.model.position import Position
 from weftline.spool.base import Log
-from weftline.store.lake import Committed
+from weftline.store.lake import Committed, Lake
 
 __all__ = ["BlockWorker", "Done", "LaneWorker", "Submission"]
 
@@ -114,16 +114,16 @@ class Submission(NamedTuple):
     drafts: Sequence[Draft]
     last: bool
     end: int
-    records: int
-    """Records the lake held of this producer before."""
+    """Offset of the newest draft."""
     future: Future[Position]
 
 
 class BlockWorker:
     """Turn submitted blocks into groups of their own, in the order they came."""
 
-    def __init__(self, preparer: Preparer, writer: Writer, done: Done, clock: Clock) -> None:
+    def __init__(self, preparer: Preparer, writer: Writer, done: Done, lake: Lake, clock: Clock) -> None:
         self._preparer = preparer
+        self._lake = lake
         self._writer = writer
         self._done = done
         self._clock = clock
@@ -178,11 +178,9 @@ class BlockWorker:
             submission.future.set_exception(error)
             return
         self._done(prepared, future.result())
-        group = prepared.group
-        records = submission.records + group.records
-        submission.future.set_result(
-            Position(group.producer, group.epoch, group.last, complete=group.complete, records=records)
-        )
+        position = self._lake.position(submission.producer)
+        assert position is not None, "a committed producer has a position"
+        submission.future.set_result(position)
 
 
 def frame_times(frames: Sequence[Frame]) -> pa.Table:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import structlog
 
 from weftline.clock import Clock
-from weftline.errors import AdmissionError, OutcomeUnknownError, StoreBusyError, StoreError, WeftlineError
+from weftline.errors import StoreError, TransientError, WeftlineError
 from weftline.ingest.assemble import Parts, assemble, parked_rows
 from weftline.ingest.decode import Parked
 from weftline.ingest.feeds import FeedBook
@@ -91,7 +91,7 @@ class Writer:
                 self.last_try = self._clock.steady()
                 try:
                     committed = self._lake.commit(group)
-                except (OutcomeUnknownError, AdmissionError, StoreBusyError, StoreError) as error:
+                except (TransientError, StoreError) as error:
                     self._wait(error)
                 except Exception as error:
                     if isolated:
@@ -138,7 +138,7 @@ class Writer:
     def _refused(self, group: Group) -> bool:
         try:
             self._lake.trial(group)
-        except (OutcomeUnknownError, AdmissionError, StoreBusyError, StoreError):
+        except (TransientError, StoreError):
             raise
         except Exception as error:  # noqa: BLE001 - the answer is that it was refused
             log.info("trial refused", error=repr(error))

@@ -1,0 +1,136 @@
+"""Replay: quarantined originals go the road again, with the contract now in force; what passes leaves quarantine."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+
+from weftline.batch import TIMESTAMP, Frame, FrameFlag
+from weftline.clock import Clock
+from weftline.errors import NotFoundError, WeftlineError
+from weftline.ingest.prepare import Prepared, Preparer
+from weftline.ingest.road import Road
+from weftline.service.actor import Actor
+from weftline.service.views import ReplayView
+from weftline.store.control.jobs import JobTable
+from weftline.store.lake import LEDGER, Lake
+
+__all__ = ["Replays"]
+
+log = structlog.get_logger()
+GROUP_RECORDS = 5000
+HOUR = 3_600_000_000
+
+
+class Replays:
+    """Run replays as jobs, one at a time. A record that fails again stays in quarantine with its new reasons."""
+
+    def __init__(self, road: Road, lake: Lake, preparer: Preparer, jobs: JobTable, clock: Clock) -> None:
+        self._road = road
+        self._lake = lake
+        self._preparer = preparer
+        self._jobs = jobs
+        self._clock = clock
+        self._one = threading.Lock()
+
+    def replay(self, group: str, actor: Actor, key: str) -> ReplayView:
+        """Start (or find, by idempotency key) the job that replays a group of quarantined records."""
+        ids = self._lake.scan(
+            "SELECT id FROM weftline.quarantine WHERE fingerprint = $group ORDER BY id", {"group": group}
+        )["id"].to_pylist()
+        name = key or f"replay:{group}:{ids[-1:]}"
+        job, new = self._jobs.add(kind="replay", key=name, now=self._clock.now(), by=actor.id)
+        if not new:
+            return _view(job.id, group, job.state, job.progress or {})
+        if not ids:
+            self._jobs.end(job.id, state="failed", result={"reason": "no such group"}, now=self._clock.now())
+            raise NotFoundError(place="quarantine", found=f"group '{group}'", expected="a group with records")
+        thread = threading.Thread(target=self._run, args=(job.id, group, ids), name=f"replay-{job.id}", daemon=True)
+        thread.start()
+        return _view(job.id, group, "running", {"tried": 0})
+
+    def run(self, group: str, ids: list[int], job: int) -> dict[str, int]:
+        """Replay these records now; return how many were tried, released and still fail."""
+        before = len(ids)
+        for at in range(0, before, GROUP_RECORDS):
+            part = ids[at : at + GROUP_RECORDS]
+            self._group(part, f"replay:{job}:{at}")
+            self._jobs.progress(job, {"tried": min(at + GROUP_RECORDS, before), "of": before})
+        left = self._lake.scan(
+            "SELECT count(*) AS n FROM weftline.quarantine WHERE fingerprint = $group AND id > $last",
+            {"group": group, "last": ids[-1]},
+        )["n"][0].as_py()
+        return {"tried": before, "released": before - left, "still_failing": left}
+
+    def _run(self, job: int, group: str, ids: list[int]) -> None:
+        with self._one:
+            self._jobs.start(job, self._clock.now())
+            try:
+                result: dict[str, Any] = dict(self.run(group, ids, job))
+                state = "done"
+            except WeftlineError as error:
+                state, result = "failed", {"reason": error.complaint.sentence()}
+            except Exception as error:  # noqa: BLE001 - the job says what ended it
+                log.error("replay failed", job=job, error=repr(error))
+                state, result = "failed", {"reason": f"{type(error).__name__}: {str(error)[:300]}"}
+            self._jobs.end(job, state=state, result=result, now=self._clock.now())
+
+    def _group(self, ids: list[int], job: str) -> None:
+        """Give one group of originals back to the road in the same transaction that takes them out of quarantine."""
+        rows = self._lake.scan(
+            "SELECT id, feed, frame, position, epoch_us(received) AS received, attributes, original "
+            "FROM weftline.quarantine WHERE id IN (SELECT unnest($ids)) ORDER BY id",
+            {"ids": ids},
+        ).to_pylist()
+        frames = [
+            Frame(
+                row["id"],
+                row["feed"],
+                row["received"],
+                b"",
+                row["attributes"] or b"",
+                row["original"] or b"",
+                FrameFlag.HISTORY,
+            )
+            for row in rows
+        ]
+        found = [frame.offset for frame in frames]
+        if not frames:
+            return
+        prepared = self._preparer.prepare(job, 1, frames, last=found[-1], spooled=False, complete=True, released=found)
+        self._road.run(_kept_count(prepared)).result()
+
+
+def _kept_count(prepared: Prepared) -> Prepared:
+    """Take off `received` what was counted when the records first came: one for each released record."""
+    ledger = prepared.group.ledger
+    assert ledger is not None, "a prepared group has a ledger"
+    once = pa.table(
+        {
+            "feed": pa.array([frame.feed for frame in prepared.frames], pa.int32()),
+            "hour": pa.array([frame.received // HOUR * HOUR for frame in prepared.frames], pa.int64()).cast(TIMESTAMP),
+            "received": pa.repeat(pa.scalar(-1, pa.int64()), len(prepared.frames)),
+        }
+    )
+    both = pa.concat_tables([ledger, once], promote_options="default")
+    terms = [name for name in LEDGER.names if name not in {"feed", "hour"}]
+    summed = both.group_by(["feed", "hour"]).aggregate([(term, "sum") for term in terms])
+    columns = [summed["feed"], summed["hour"], *(pc.fill_null(summed[f"{term}_sum"], 0) for term in terms)]
+    return replace(prepared, group=replace(prepared.group, ledger=pa.table(columns, names=LEDGER.names).cast(LEDGER)))
+
+
+def _view(job: int, group: str, state: str, progress: dict[str, Any]) -> ReplayView:
+    return ReplayView(
+        job=str(job),
+        group=group,
+        state=state if state in {"queued", "running", "done", "failed"} else "running",  # type: ignore[arg-type]
+        tried=int(progress.get("tried", 0)),
+        released=int(progress.get("released", 0)),
+        still_failing=int(progress.get("still_failing", 0)),
+        reason=str(progress.get("reason", "")),
+    )
