@@ -24,7 +24,9 @@ class Flushing(Protocol):
     name: str
 
     @property
-    def queued_bytes(self) -> int: ...
+    def queued_bytes(self) -> int:
+        """Return the bytes that wait for their fsync."""
+        ...
 
     def flush(self) -> None:
         """Write and fsync what is queued and end its futures; never raises."""

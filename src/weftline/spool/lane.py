@@ -12,6 +12,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -210,7 +211,7 @@ class Lane:
             self._released = max(self._released, before)
             steady = self._clock.steady()
             gone = 0
-            for held, later in zip(self._segments, self._segments[1:], strict=False):
+            for held, later in pairwise(self._segments):
                 if later.base > before or held.closed is None or steady - held.closed < KEPT_SECONDS:
                     break
                 gone += 1
