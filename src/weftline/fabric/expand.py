@@ -108,7 +108,7 @@ class Expansion:
             place = first.complaint("", ("name",), "", "").where
             self.complain(
                 origin.complaint(
-                    "feed-duplicate-name", ("name",), f"feed '{feed.name}', also at {place}", "each name once"
+                    "feed-duplicate", ("name",), f"feed '{feed.name}', also at {place}", "each name once"
                 )
             )
         for what, name in (("connection", feed.connection), ("partner", feed.partner), ("site", feed.site)):
