@@ -129,6 +129,6 @@ class Rows(Protocol):
 class Replayer(Protocol):
     """Put a quarantine group's originals on the road again, as a job."""
 
-    def replay(self, group: str, actor: Actor, key: str) -> ReplayView:
-        """Start (or find, by idempotency key) the job that replays a group."""
+    def replay(self, group: str, actor: Actor, *, reason: str, key: str) -> ReplayView:
+        """Start (or find, by idempotency key) the job that replays a group; returns it as it stands."""
         ...

@@ -109,9 +109,10 @@ def test_filters_are_read_as_the_columns_type(
     ids=str,
 )
 def test_what_cannot_be_answered_is_named_and_recorded(
-    lake: DuckLake, world: Any, door: Door, log: DecisionLog, query: DatasetQuery | SqlQuery, error: type[Exception]
+    lake: DuckLake, world: Any, log: DecisionLog, query: DatasetQuery | SqlQuery, error: type[Exception]
 ) -> None:
     lake.commit(world.group(0, 3))
+    door = Door(LakeRows(lake), guard, log, ShiftedClock())
     with pytest.raises(error):
         door.read(VIEWER, "", query)
     last = recorded(log)[-1]
