@@ -37,7 +37,9 @@ class Server:
 
     def app(self) -> Starlette:
         async def events(request: Request) -> Response:
-            return StreamingResponse(self.stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+            return StreamingResponse(
+                self.stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+            )
 
         async def anything(request: Request) -> Response:
             return JSONResponse({"path": request.url.path})
@@ -73,7 +75,12 @@ class Server:
 
     def start(self) -> None:
         config = uvicorn.Config(
-            self.app(), host="127.0.0.1", port=self.port, log_level="warning", timeout_graceful_shutdown=1, lifespan="off"
+            self.app(),
+            host="127.0.0.1",
+            port=self.port,
+            log_level="warning",
+            timeout_graceful_shutdown=1,
+            lifespan="off",
         )
         self.server = uvicorn.Server(config)
         ready = threading.Event()

@@ -51,7 +51,7 @@ HOSTILE = (
     "null\x00bell\x07tab\tname",
     "n" * 300,
     "a/b?c=d&e=f#g%20h",
-    '"quoted" \'name\' {{ 7*7 }}',
+    "\"quoted\" 'name' {{ 7*7 }}",
 )
 
 
@@ -195,10 +195,15 @@ class FakeSite:
             if row.state in {"live", "quiet", "unknown"} or len(needs) >= 40:
                 continue
             severity = "critical" if row.critical else "unknown" if row.state in {"silent", "never"} else "warning"
-            steps = {"rejecting": "Open quarantine", "silent": "Show gaps", "never": "Ask partner", "failing": "Show rules"}
+            steps = {
+                "rejecting": "Open quarantine",
+                "silent": "Show gaps",
+                "never": "Ask partner",
+                "failing": "Show rules",
+            }
             needs.append(
                 Attention(
-                    id=row.name, severity=severity, title=f"{row.name}: {row.reason.split(';')[0].split('.')[0]}"[:160],
+                    id=row.name, severity=severity, title=f"{row.name} {_WORDS.get(row.state, row.state)}",
                     detail=row.reason or "no record yet", subject_kind="feed", subject=row.name, since=row.since,
                     deadline=now + (28 + 9 * len(needs)) * MINUTE if severity != "unknown" or len(needs) % 2 else None,
                     next_step=steps.get(row.state, "Look at the feed"),
@@ -207,7 +212,9 @@ class FakeSite:
                 )
             )  # fmt: skip
         needs.sort(key=lambda item: (order[item.severity], item.deadline or 2**62))
-        return Tower(time=now, commit_seq=self.bump, attention=needs, feeds=len(rows), states=states, checked=now - SECOND)
+        return Tower(
+            time=now, commit_seq=self.bump, attention=needs, feeds=len(rows), states=states, checked=now - SECOND
+        )
 
     def rates(self) -> list[RatePoint]:
         minute = self.now() // MINUTE * MINUTE
@@ -281,7 +288,10 @@ class FakeSite:
         noise = random.Random(11)
         hostile = self.kind == "hostile"
         event = [now - n * 300_000 - noise.randint(40_000, 210_000) for n in range(limit)]
-        names = [HOSTILE[n % 8] if hostile else ("execution", "Srpm", "Xload", "path_feedrate", "part_count")[n % 5] for n in range(limit)]
+        names = [
+            HOSTILE[n % 8] if hostile else ("execution", "Srpm", "Xload", "path_feedrate", "part_count")[n % 5]
+            for n in range(limit)
+        ]
         return pa.table(
             {
                 "event_time": pa.array(event, TIMESTAMP),
@@ -306,9 +316,13 @@ class FakeSite:
         table = self._table("lviv.lv2.mtconnect", 50).drop_columns(["dataset"])
         if ("term", "nothing") in list(where):
             table = table.slice(0, 0)
-        return RowsPage(table if not where else table.slice(0, 3), next="more" if not where and not after else "", hidden=())
+        return RowsPage(
+            table if not where else table.slice(0, 3), next="more" if not where and not after else "", hidden=()
+        )
 
-    def _group(self, place: int, feed: str, rule: str, fieldname: str, found: str, expected: str, records: int) -> QuarantineGroup:
+    def _group(
+        self, place: int, feed: str, rule: str, fieldname: str, found: str, expected: str, records: int
+    ) -> QuarantineGroup:
         now = self.now()
         trend = [0] * 15 + [max(0, records // 9 - n * place) for n in range(9)]
         return QuarantineGroup(
@@ -334,7 +348,12 @@ class FakeSite:
         for found in await self.quarantine_groups(asker):
             if found.id == group:
                 return found
-        raise NotFoundError(place=f"quarantine group '{group}'", found="no group of this name", expected="a group that holds records", next_step="Its records may have been replayed; see /quarantine.")
+        raise NotFoundError(
+            place=f"quarantine group '{group}'",
+            found="no group of this name",
+            expected="a group that holds records",
+            next_step="Its records may have been replayed; see /quarantine.",
+        )
 
     async def quarantine_records(self, asker, group: str, after: int, limit: int) -> list[QuarantineRecord]:
         head = await self.quarantine_group(asker, group)
@@ -347,7 +366,10 @@ class FakeSite:
                 original = "UNH+77120+DESADV:D:96A:UN'\nBGM+351+DES-77120+9'\nDTM+137:202611171422:203'\nRFF+ON:4500118204'\nNAD+SU+5991234500013::9'\nCPS+1'\nPAC+72++CT'\nLIN+1++6203-2RS:VP'\nQTY+12:72:CT'\nGIN+BX+BB-K2304'\nUNT+17+77120'\n"
                 encoding = "utf-8"
             else:
-                original, encoding = f'{{"timestamp_ms": 1795098{number}, "{head.field}": {head.example}, "zone": 3, "order": "MO-7730"}}', "utf-8"
+                original, encoding = (
+                    f'{{"timestamp_ms": 1795098{number}, "{head.field}": {head.example}, "zone": 3, "order": "MO-7730"}}',
+                    "utf-8",
+                )
             found.append(
                 QuarantineRecord(
                     id=number, group=group, feed=head.feeds[0], contract=head.contract, stage=head.stage, code=head.code,
@@ -362,7 +384,15 @@ class FakeSite:
         if key not in {known for _, _, known in self.replays}:
             self.replays.append((group, reason, key))
         head = await self.quarantine_group(asker, group)
-        return ReplayView(job="replay-1", group=group, state="done", tried=head.records, released=head.records - 1, still_failing=1, reason=reason)
+        return ReplayView(
+            job="replay-1",
+            group=group,
+            state="done",
+            tried=head.records,
+            released=head.records - 1,
+            still_failing=1,
+            reason=reason,
+        )
 
     # People
     async def session(self, token: str, *, rotate: bool) -> SignedIn | None:
@@ -377,7 +407,12 @@ class FakeSite:
 
     async def sign_in(self, email: str, password: str, client) -> str:
         if self.accounts.get(email, ("",))[0] != password:
-            raise RefusedError(place="sign-in", found="a wrong e-mail address or password", expected="an account and its password", next_step="Try again, or ask an administrator for a one-time link.")
+            raise RefusedError(
+                place="sign-in",
+                found="a wrong e-mail address or password",
+                expected="an account and its password",
+                next_step="Try again, or ask an administrator for a one-time link.",
+            )
         return self.open(email)
 
     async def sign_out(self, token: str) -> None:
@@ -394,7 +429,9 @@ class FakeSite:
     async def change_password(self, session: SignedIn, old: str, new: str) -> None:
         known, name, roles = self.accounts[session.email]
         if old != known:
-            raise RefusedError(place="old", found="Not the present password", expected="the present password", next_step="Try again.")
+            raise RefusedError(
+                place="old", found="Not the present password", expected="the present password", next_step="Try again."
+            )
         self.accounts[session.email] = (new, name, roles)
 
     async def sessions(self, session: SignedIn) -> list[SessionView]:
@@ -415,6 +452,14 @@ class FakeSite:
         """Give the signed-in people another name."""
         for token, one in self.sessions_by_token.items():
             self.sessions_by_token[token] = replace(one, actor=replace(one.actor, name=name))
+
+
+_WORDS = {
+    "rejecting": "sends records that break its contract",
+    "silent": "is silent",
+    "never": "has never sent a record",
+    "failing": "fails a rule over the hour",
+}
 
 
 def _quoted(name: str) -> str:

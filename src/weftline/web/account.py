@@ -71,7 +71,9 @@ async def welcome(visit: Visit) -> Response:
             if not name:
                 raise InputError(place="name", found="no name", expected="the name others see beside your decisions")
             if "@" not in email:
-                raise InputError(place="email", found="no e-mail address", expected="an address like name@plant.example")
+                raise InputError(
+                    place="email", found="no e-mail address", expected="an address like name@plant.example"
+                )
             _checked(fields)
             session = await visit.site.people.accept(
                 token, name=name, email=email, password=fields["password"], client=visit.client

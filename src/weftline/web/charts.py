@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -64,16 +65,13 @@ class Bar(NamedTuple):
     value: int
 
 
-def _nice(top: float) -> float:
-    """Return the next round number at or above `top`."""
+def _ticks(top: float) -> list[float]:
+    """Return round numbers from 0 that reach at least to `top`, three to six of them."""
     if top <= 0:
-        return 1.0
-    magnitude = 1.0
-    while magnitude * 10 <= top:
-        magnitude *= 10
-    while magnitude > top:
-        magnitude /= 10
-    return next(step * magnitude for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * magnitude >= top)
+        return [0.0, 1.0]
+    magnitude = 10.0 ** math.floor(math.log10(top / 4))
+    tick = next(step * magnitude for step in (1, 2, 2.5, 5, 10) if step * magnitude * 4 >= top * 0.999)
+    return [tick * step for step in range(math.ceil(top / tick * 0.999) + 1)]
 
 
 def _path(points: Sequence[tuple[float, float | None]], left: float, span: float, top: float, rise: float) -> str:
@@ -116,8 +114,9 @@ def line_chart(
         return None
     left, right = min(xs), max(xs)
     span = right - left
-    ceiling = _nice(top if top is not None else max(values))
-    y_ticks = [Mark(100 - step * 25, number(ceiling * step / 4)) for step in range(5)]
+    ticks = _ticks(top if top is not None else max(values))
+    ceiling = ticks[-1]
+    y_ticks = [Mark(100 - tick / ceiling * 100, f"{tick:,.6g}") for tick in ticks]
     short = span < 180_000_000
 
     def clock(x: float) -> str:

@@ -40,15 +40,11 @@ async def dataset(visit: Visit) -> Response:
     """Show rows of one dataset, newest first; a parameter that names a column filters by equality."""
     spec = _named(list(await to_thread.run_sync(visit.site.road.datasets)), visit.request.path_params["name"])
     known = {column.name for column in spec.columns} | set(FILTERABLE)
-    where = [
-        (name, value[:400]) for name, value in visit.request.query_params.multi_items() if name in known and value
-    ]
+    where = [(name, value[:400]) for name, value in visit.request.query_params.multi_items() if name in known and value]
     column, value = visit.query("column"), visit.query("value")
     if column in known and value:
         where.append((column, value))
-    found = await visit.site.reading.rows(
-        visit.asker, spec.name, where, visit.query("after"), PAGE
-    )
+    found = await visit.site.reading.rows(visit.asker, spec.name, where, visit.query("after"), PAGE)
     kept = dict(where)
     return page(
         visit, "dataset.html", spec=spec, found=found, cells=cells_of(found.table), where=where, kept=kept,

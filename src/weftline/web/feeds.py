@@ -53,6 +53,21 @@ def _holes(detail: FeedDetail, start: int, end: int) -> list[Hole]:
     return [hole for hole in holes if hole.end > hole.start]
 
 
+def _stops(points: list[RatePoint]) -> list[Hole]:
+    """Return the stretches in which we were not running; they begin and end at the known points around them."""
+    holes: list[Hole] = []
+    last_known: int | None = None
+    open_gap = False
+    for point in points:
+        if point.received is None:
+            open_gap = True
+            continue
+        if open_gap and last_known is not None:
+            holes.append(Hole(last_known, point.time, "not running"))
+        last_known, open_gap = point.time, False
+    return holes
+
+
 def _step(points: list[RatePoint]) -> float:
     return max((points[-1].time - points[0].time) / 1e6 / (len(points) - 1), 0.001) if len(points) > 1 else 60.0
 
@@ -67,7 +82,7 @@ def rate_chart(visit: Visit, detail: FeedDetail) -> Chart | None:
     lines = [Series("", [(point.time, None if point.received is None else point.received / step) for point in points])]
     return line_chart(
         "Records a second", lines, zone=zone_of(visit.about, detail.row.site), unit="/s", number=decimal,
-        holes=_holes(detail, points[0].time, points[-1].time),
+        holes=sorted(_stops(points) + _holes(detail, points[0].time, points[-1].time)),
     )  # fmt: skip
 
 

@@ -8,7 +8,18 @@ from zoneinfo import ZoneInfo
 
 from weftline.clock import from_micros
 
-__all__ = ["age", "count", "decimal", "isotime", "milliseconds", "percent", "placed", "size", "visible", "visible_lines"]
+__all__ = [
+    "age",
+    "count",
+    "decimal",
+    "isotime",
+    "milliseconds",
+    "percent",
+    "placed",
+    "size",
+    "visible",
+    "visible_lines",
+]
 
 THIN = "\u202f"
 ELLIPSIS = "…"

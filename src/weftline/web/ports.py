@@ -106,9 +106,7 @@ class Reading(Protocol):
 
     async def quarantine_group(self, asker: Asker, group: str) -> QuarantineGroup: ...
 
-    async def quarantine_records(
-        self, asker: Asker, group: str, after: int, limit: int
-    ) -> Sequence[QuarantineRecord]:
+    async def quarantine_records(self, asker: Asker, group: str, after: int, limit: int) -> Sequence[QuarantineRecord]:
         """Return records of a group with their originals, newest first, ids below `after` when it is not 0."""
         ...
 

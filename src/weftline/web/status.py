@@ -14,7 +14,17 @@ Shape = Literal["critical", "warning", "unknown", "paused", "open", "normal", "d
 RANK: dict[Shape, int] = {"critical": 0, "warning": 1, "unknown": 2, "paused": 3, "open": 4, "normal": 5, "done": 6}
 """Worst first."""
 
-STATES: tuple[FeedState, ...] = ("failing", "rejecting", "held", "silent", "never", "unknown", "stopped", "quiet", "live")
+STATES: tuple[FeedState, ...] = (
+    "failing",
+    "rejecting",
+    "held",
+    "silent",
+    "never",
+    "unknown",
+    "stopped",
+    "quiet",
+    "live",
+)
 """Every feed state, in the order filters list them."""
 
 LIVE_STATES = {"live", "quiet"}
