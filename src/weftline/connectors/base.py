@@ -69,7 +69,10 @@ class Road(Protocol):
         ...
 
     def submit(self, producer: str, drafts: Sequence[Draft], *, last: bool) -> Future[Position]:
-        """Hand over drafts that skip the spool; the future ends after the lake commit. `last` closes the producer."""
+        """Hand over drafts that skip the spool; the future ends after the lake commit. `last` closes the producer.
+
+        Drafts of one producer are committed in the order given; once some fail, those given after them fail too.
+        """
         ...
 
     def position(self, producer: str) -> Position | None:

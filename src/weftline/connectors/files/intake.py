@@ -12,7 +12,7 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -26,11 +26,11 @@ from weftline.batch import Draft, FrameFlag
 from weftline.codecs.base import Codec, FileBlock, Limits
 from weftline.connectors.back_off import BackOff
 from weftline.connectors.base import Road
-from weftline.errors import Complaint, InputError, TransientError
+from weftline.errors import Complaint, InputError, TransientError, WeftlineError
 from weftline.model.feed import FeedSpec
 from weftline.model.position import Position
 
-__all__ = ["Beginning", "FileOutcome", "Reading", "Stop", "Verdict", "added", "ingest_content", "ingest_file"]
+__all__ = ["Beginning", "FileOutcome", "Reading", "Stop", "Verdict", "ingest_content", "ingest_file"]
 
 log = structlog.get_logger()
 
@@ -38,7 +38,6 @@ IN_FLIGHT = 4
 """Blocks handed over and not yet committed; about 4 MiB each."""
 HELD_LOOK_SECONDS = 0.2
 HASH_STEP = 1 << 20
-ARCHIVES = frozenset({".gz", ".zip"})
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
@@ -112,6 +111,12 @@ class Stop:
         future.result()
 
 
+class FileOvertakenError(InputError):
+    """Say that the lake passed a block that failed; the file is kept and refused rather than silently cut."""
+
+    code = "file-out-of-order"
+
+
 class _StoppedError(Exception):
     """The end was asked for; what is not committed is read again at the next start."""
 
@@ -181,11 +186,14 @@ def ingest_file(
             complaint = Complaint("file-not-regular", str(path), "no regular file", "a file", "")
             return _outcome(reading, Verdict.REFUSED, complaint)
         if status.st_size == 0:
-            return FileOutcome(path, feed.name, Verdict.EMPTY)
-        if compression == "auto" and path.suffix.lower() in ARCHIVES:
-            from weftline.connectors.files.members import ingest_members
+            return FileOutcome(path, feed.name, Verdict.EMPTY, hashlib.sha256().hexdigest())
+        if compression == "auto":
+            from weftline.codecs.archive import compression_of
 
-            return ingest_members(reading)
+            if compression_of(path) != "none":
+                from weftline.connectors.files.members import ingest_members
+
+                return ingest_members(reading)
         return ingest_content(reading, beginning)
     except InputError as error:
         return _outcome(reading, Verdict.REFUSED, error.complaint)
@@ -229,13 +237,11 @@ def ingest_content(reading: Reading, beginning: Beginning | None = None) -> File
                 _hand_over(reading, known)
                 break
             except TransientError as error:
-                # Nothing is lost: the lake's position says where to go on.
-                reading.waiting.clear()
+                known = _after_failure(reading)
                 log.warning("file waits", feed=reading.feed.name, file=reading.path.name, reason=str(error))
                 reading.stop.sleep(back_off.failed())
                 if reading.stop.asked:
                     raise _StoppedError from error
-                known = reading.road.position(reading.producer)
     except _StoppedError:
         return replace(outcome, digest=reading.digest)
     except _ChangedError:
@@ -333,7 +339,12 @@ def _submit(reading: Reading, block: FileBlock, *, last: bool) -> None:
         reading.flags,
         block.offset,
     )
-    reading.waiting.append((block, reading.road.submit(reading.producer, [draft], last=last)))
+    future = reading.road.submit(reading.producer, [draft], last=last)
+    reading.waiting.append((block, future))
+    if future.done() and future.exception() is not None:
+        # Refused at once: nothing may be handed over after it, for the lake's position would pass it.
+        while reading.waiting:
+            _settle(reading)
 
 
 def _settle(reading: Reading) -> Position:
@@ -344,6 +355,27 @@ def _settle(reading: Reading) -> Position:
     reading.end = block.end
     reading.progress(min(block.end, reading.size), reading.size)
     return future.result()
+
+
+def _after_failure(reading: Reading) -> Position | None:
+    """Let every block on its way end, then return where the lake stands; raises FileOvertakenError if it passed one."""
+    failed = []
+    for block, future in reading.waiting:
+        try:
+            reading.stop.wait_for(future)
+        except WeftlineError as error:
+            failed.append(block.offset)
+            log.info("block failed", feed=reading.feed.name, offset=block.offset, reason=error.complaint.code)
+    reading.waiting.clear()
+    known = reading.road.position(reading.producer)
+    if known is not None and failed and known.offset >= failed[0]:
+        raise FileOvertakenError(
+            place=f"{reading.path}, block at byte {failed[0]:,}",
+            found=f"later blocks committed up to {known.offset:,} although this one failed",
+            expected="blocks committed in order",
+            next_step="This is a fault of Weftline: keep the file, and report it with the log.",
+        )
+    return known
 
 
 def _wait_while_held(reading: Reading) -> None:
@@ -373,19 +405,3 @@ def _changed(reading: Reading) -> FileOutcome:
         complaint=complaint,
         beginning=beginning,
     )
-
-
-def added(outcomes: Iterator[FileOutcome], path: Path, feed: str, digest: str) -> FileOutcome:
-    """Add up the outcomes of an archive's members; the first that is not stored or known decides the verdict."""
-    total = FileOutcome(path, feed, Verdict.EMPTY, digest)
-    for one in outcomes:
-        total = replace(
-            total,
-            verdict=one.verdict if total.verdict in {Verdict.EMPTY, Verdict.DUPLICATE} else total.verdict,
-            producers=total.producers + one.producers,
-            records=total.records + one.records,
-            duplicates=total.duplicates + one.duplicates,
-        )
-        if one.verdict not in {Verdict.STORED, Verdict.DUPLICATE, Verdict.EMPTY}:
-            return replace(total, verdict=one.verdict, complaint=one.complaint)
-    return total

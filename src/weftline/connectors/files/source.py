@@ -214,7 +214,7 @@ class FilesSource(Source):
         )
         log.info("file", feed=feed.name, file=found.relative, verdict=outcome.verdict.value, records=outcome.records)
         if outcome.verdict in DONE:
-            self._folder.to_archive(found, outcome.digest or "empty")
+            self._folder.to_archive(found, outcome.digest)
             self._forget(found)
             self._tell_feed(feed.name, "connected", "")
         elif outcome.verdict is Verdict.REFUSED and outcome.complaint is not None:
