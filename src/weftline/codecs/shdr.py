@@ -28,7 +28,9 @@ LEVELS = frozenset({"normal", "warning", "fault", "unavailable"})
 DATE = r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 MOMENT = DATE + r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:[.,][0-9]+)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
 TIME = re.compile(rf"(?P<time>{MOMENT}|[0-9]+(?:\.[0-9]+)?|)(?:@(?P<duration>[0-9]+(?:\.[0-9]+)?))?")
-PLAIN = rf"^(?P<time>{MOMENT})\|(?P<tag>[^|:@*\\]+)\|(?P<value>[^|\\]*)$"
+NAME, NAME_OR_SPACE = r"[^|:@*\\ \t]", r"[^|:@*\\]"
+PLAIN = rf"^(?P<time>{MOMENT})\|(?P<tag>{NAME}(?:{NAME_OR_SPACE}*{NAME})?)\|(?P<value>[^|\\]*)$"
+SPACE = " \t"
 PIPE = re.compile(r"(?<!\\)\|")
 
 Row = dict[str, str | None]
@@ -165,7 +167,7 @@ def read_line(numbered: tuple[int, bytes], options: ShdrOptions, limits: Limits)
     if text.startswith("*"):
         raise _Ignored("shdr-pong" if text[1:].split()[:1] == ["PONG"] else "shdr-command")
     fields = PIPE.split(text)
-    when = TIME.fullmatch(fields[0].strip())
+    when = TIME.fullmatch(fields[0].strip(SPACE))
     if when is None:
         raise Refusal("shdr-time", "found no time in the first field, expected ISO 8601, a relative time or nothing")
     rest = fields[1:]
@@ -180,9 +182,9 @@ def read_line(numbered: tuple[int, bytes], options: ShdrOptions, limits: Limits)
 def _pairs(rest: Sequence[str], options: ShdrOptions) -> Iterator[Row]:
     at = 0
     while at < len(rest):
-        device, _, tag = (
-            rest[at].strip().rpartition(":") if not rest[at].startswith("@") else ("", "", rest[at].strip())
-        )
+        device, _, tag = rest[at].strip(SPACE).rpartition(":")
+        if rest[at].startswith("@"):
+            device, tag = "", rest[at].strip(SPACE)  # a command of the asset model; its text may hold colons
         if not tag:
             raise Refusal("shdr-tag", f"found no tag in field {at + 2}, expected the name of a data item")
         whole: Row = {"device": device or None, "tag": tag}
@@ -209,7 +211,7 @@ def _shape(rest: Sequence[str], at: int, tag: str, options: ShdrOptions) -> tupl
         return ("native_code", "value")
     if tag in options.series:
         return (*SERIES_FIELDS, "value")
-    if options.recognise and at == 0 and len(rest) == 6 and rest[1].strip().lower() in LEVELS:
+    if options.recognise and at == 0 and len(rest) == 6 and rest[1].strip(SPACE).lower() in LEVELS:
         return ("level", "native_code", "native_severity", "qualifier", "value")
     return ("value",)
 
