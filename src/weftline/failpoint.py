@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from weftline.errors import TransientError, UsageError, nearest
+from weftline.errors import StoreBusyError, UsageError, nearest
 
 __all__ = ["NAMES", "InjectedError", "armed", "hit"]
 
@@ -30,8 +30,8 @@ NAMES = (
 ACTIONS = ("enospc", "error", "kill", "stall")
 
 
-class InjectedError(TransientError):
-    """Mark an error that a fault test asked for."""
+class InjectedError(StoreBusyError):
+    """Mark an error that a fault test asked for; callers treat it as a store that is busy."""
 
     code = "injected"
 

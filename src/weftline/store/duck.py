@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from weftline.errors import StoreError, TransientError, WeftlineError
+from weftline.errors import StoreBusyError, StoreError, WeftlineError
 from weftline.store.lock import state_folder
 from weftline.store.migrations.lake import prepare
 from weftline.store.tables import literal
@@ -45,7 +45,7 @@ class LakeBrokenError(StoreError):
     code = "lake-broken"
 
 
-class LakeUnavailableError(TransientError):
+class LakeUnavailableError(StoreBusyError):
     """Say that the lake is being reopened, or that its disk refuses; the same request may succeed later."""
 
     code = "lake-unavailable"

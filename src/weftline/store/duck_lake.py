@@ -22,20 +22,12 @@ from weftline.model.position import Position
 from weftline.store import checkpoints, groups, keys
 from weftline.store.duck import Instance, LakeSettings, LakeUnavailableError, fatal, of_store, table
 from weftline.store.duck_reads import ReadGate
-from weftline.store.lake import LEDGER_TERMS, Committed, Group, KeyCheck, LakeHealth, lane_name
+from weftline.store.lake import Committed, Group, KeyCheck, LakeHealth
 from weftline.store.tables import Shape, columns_of, ensure
 
 __all__ = ["DuckLake", "GroupOverlapError"]
 
 Result = TypeVar("Result")
-
-_TOTALS = f"""
-SELECT feed::INTEGER AS feed, {", ".join(f"sum({term})::BIGINT AS {term}" for term in LEDGER_TERMS)} FROM (
-    SELECT feed, {", ".join(LEDGER_TERMS)} FROM weftline.ledger_total UNION ALL
-    SELECT feed, {", ".join(LEDGER_TERMS)} FROM weftline.ledger
-    WHERE commit_seq > (SELECT value FROM weftline.meta WHERE key = 'totals_through'))
-GROUP BY feed ORDER BY feed
-"""
 
 _ATTEMPTS = 3
 
@@ -186,9 +178,9 @@ class DuckLake:
         self._last_steady = self._clock.steady()
         return result
 
-    def _roll_back(self, writer: Any, error: BaseException) -> None:
+    def _roll_back(self, writer: Any, error: BaseException | None) -> None:
         try:
-            if fatal(error):
+            if error is not None and fatal(error):
                 raise duckdb.FatalException(str(error))
             writer.execute("ROLLBACK")
         except duckdb.Error:
@@ -211,9 +203,7 @@ class DuckLake:
             if self._repeated(group, place):
                 return Committed(0, self._last_commit, repeated=True)
             failpoint.hit("store.commit.before")
-            lane = self.dictionary("lane", [lane_name(group.producer, group.epoch)]).popitem()[1]
-            names = sorted({name for check, _ in group.keys for name in (check.dataset, check.rule)})
-            ids = self.dictionary("key", names) if names else {}
+            lane, ids = self._numbers(group, place)
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
                     return self._commit(group, place, lane, ids)
@@ -224,6 +214,31 @@ class DuckLake:
                 except (duckdb.Error, OSError, pa.ArrowException) as error:
                     raise self._named(error, group) from error
             raise AssertionError(_ATTEMPTS)
+
+    def trial(self, group: Group) -> None:
+        """Write a group and roll it back: raises what `commit` would, stores nothing."""
+        with self._writing:
+            lane, ids = self._numbers(group, self._place(group.producer))
+            writer = self._revive().writer
+            try:
+                writer.execute("BEGIN")
+                groups.write(writer, group, self._shapes, self._stamp(lane), fresh=set(), ids=ids)
+            except (duckdb.Error, OSError, pa.ArrowException) as error:
+                raise self._named(error, group) from error
+            finally:
+                self._roll_back(writer, None)
+
+    def _numbers(self, group: Group, place: _Place | None) -> tuple[int, dict[str, int]]:
+        """Return the lane's id and those of the datasets and rules of the group's keys.
+
+        Offsets start again with each epoch, so a later epoch is a lane of its own: permalinks stay unique.
+        """
+        names = sorted({name for check, _ in group.keys for name in (check.dataset, check.rule)})
+        ids = self.dictionary("key", names) if names else {}
+        if place is not None and place.position.epoch == group.epoch:
+            return place.lane, ids
+        name = group.producer if place is None else f"{group.producer}@{group.epoch}"
+        return self.dictionary("lane", [name])[name], ids
 
     def _commit(self, group: Group, place: _Place | None, lane: int, ids: dict[str, int]) -> Committed:
         stamp = self._stamp(lane)
@@ -334,7 +349,7 @@ class DuckLake:
 
     def _fold_if_due(self) -> None:
         if self._unfolded >= self._settings.fold_rows:
-            self._transact(lambda writer: groups.fold_totals(writer, _TOTALS, self._seq))
+            self._transact(lambda writer: groups.fold_totals(writer, self._seq))
             self._unfolded = 0
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -394,7 +409,7 @@ class DuckLake:
 
     def totals(self) -> pa.Table:
         """Return the ledger per feed: LEDGER_TERMS, with `quarantined` as the current count."""
-        return self.scan(_TOTALS)
+        return self.scan(groups.TOTALS)
 
     def health(self) -> LakeHealth:
         """Return the gauges; never waits for the writer."""

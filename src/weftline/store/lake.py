@@ -28,14 +28,7 @@ __all__ = [
     "KeyCheck",
     "Lake",
     "LakeHealth",
-    "lane_name",
 ]
-
-
-def lane_name(producer: str, epoch: int) -> str:
-    """Return the dictionary name of a lane: offsets start again with each epoch, so each epoch is a lane of its own."""
-    return f"{producer}@{epoch}"
-
 
 LEDGER_TERMS = ("frames", "received", "stored", "quarantined", "duplicate", "ignored", "expired", "rows")
 """`frames` counts frames taken from the Log; `rows` counts rows stored (fan-out); the others count records."""
@@ -177,6 +170,10 @@ class Lake(Protocol):
         Raises GroupRefusedError (the group itself cannot be stored), GroupOverlapError (its offsets contradict the
         checkpoint), OutcomeUnknownError (COMMIT failed: commit the same group again) and LakeUnavailableError.
         """
+        ...
+
+    def trial(self, group: Group) -> None:
+        """Write a group and roll it back: raises what `commit` would, stores nothing."""
         ...
 
     def change(self, name: str, action: Callable[..., Any], *args: Any) -> Any:

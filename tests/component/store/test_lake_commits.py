@@ -31,7 +31,7 @@ def test_a_group_lands_with_its_provenance_ledger_and_checkpoint(lake: DuckLake,
     assert (row["commit_seq"], row["frame"], row["feed"]) == (done.commit_seq, 0, 1)
     assert row["record_time"].timestamp() * 1e6 == pytest.approx(done.record_time, abs=1)
     assert row["record_day"] == row["record_time"].date()
-    assert lake.names("lane")[row["lane"]] == "lane:push@1"
+    assert lake.names("lane")[row["lane"]] == "lane:push"
     assert totals(lake)[1] | {} == {
         "frames": 10,
         "received": 10,
