@@ -113,11 +113,16 @@ ARITHMETIC: dict[Any, str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div:
 class Compiler:
     """Compile trees of one document in one scope. `zone` is that of text times without an offset."""
 
-    def __init__(self, scope: Scope, *, place: str, zone: str = "UTC", engine: DuckDb | None = None) -> None:
+    def __init__(
+        self, scope: Scope, *, place: str, zone: str = "UTC", engine: DuckDb | None = None, checking: bool = True
+    ) -> None:
         self.scope = scope
         self.place = place
         self.zone = zone
         self.engine = engine or DuckDb()
+        self.checking = checking
+        """While a document is checked, types that do not meet are refused; in a run, where they come from data, they give
+        null and count as a failed conversion."""
         self.depth = 0
 
     def compile(self, text: str) -> Typed:
@@ -131,7 +136,9 @@ class Compiler:
     def condition(self, node: Any) -> Typed:
         """Compile a node and read it as true, false or null."""
         value = self.node(node)
-        if value.type.kind in TEMPORAL or (value.literal is not None and value.type.kind is Kind.TEXT):
+        if self.checking and (
+            value.type.kind in TEMPORAL or (value.literal is not None and value.type.kind is Kind.TEXT)
+        ):
             raise self.refuse(SqlTypeError, node, f"a value of type {value.type}", "a condition")
         return self.coerce(value, BOOLEAN, strict=False)
 
@@ -234,7 +241,7 @@ class Compiler:
             return replace(value, type=target)
         source = self.bound(value)
         if steps is None:
-            if node is not None and value.type.kind not in (Kind.TEXT, Kind.NULL):
+            if self.checking and node is not None and value.type.kind not in (Kind.TEXT, Kind.NULL):
                 raise self.refuse(SqlTypeError, node, f"a {value.type}", f"something that becomes {target}")
             fails = (f"({source.sql} IS NOT NULL)",) if strict else ()
             return Typed(self.engine.null(target), target, (*value.fails, *fails))
@@ -287,12 +294,19 @@ class Compiler:
             quoted = (
                 isinstance(value.literal, str) and other.literal is None and other.type.kind in (Kind.TEXT, *NUMERIC)
             )
-            if sign in ("<", "<=", ">", ">=") and quoted and re.fullmatch(r"[+-]?[0-9.]+", value.literal):
+            if (
+                self.checking
+                and sign in ("<", "<=", ">", ">=")
+                and quoted
+                and re.fullmatch(r"[+-]?[0-9.]+", value.literal)
+            ):
                 next_step = "Write the number without quotes, or compare text with text."
                 raise self.refuse(SqlTypeError, node, f"the text '{value.literal}' in an order", "a number", next_step)
         target = self.common([left, right])
         if {left.type.kind, right.type.kind} & set(TEMPORAL) and target is TEXT:
-            raise self.refuse(SqlTypeError, node, f"{left.type} and {right.type}", "two values of one type")
+            if self.checking:
+                raise self.refuse(SqlTypeError, node, f"{left.type} and {right.type}", "two values of one type")
+            return Typed(self.engine.null(BOOLEAN), BOOLEAN)
         parts = [self.meet(value, target, node) for value in (left, right)]
         return Typed(f"({parts[0].sql} {sign} {parts[1].sql})", BOOLEAN, parts[0].fails + parts[1].fails)
 
@@ -309,16 +323,19 @@ class Compiler:
             Kind.TIME: r"\d\d:\d\d(:\d\d(\.\d{1,9})?)?",
             Kind.TIMESTAMP: r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?",
         }
-        if not re.fullmatch(shapes[target.kind], text):
+        if self.checking and not re.fullmatch(shapes[target.kind], text):
             raise self.refuse(SqlTypeError, node, f"'{text[:40]}'", f"a {target} as ISO 8601 writes it")
 
     def arithmetic(self, sign: str, left: Typed, right: Typed, node: Any) -> Typed:
         """Compile + - * / %: whole numbers stay whole except in a division, anything that does not fit is null."""
-        if bad := next((one for one in (left, right) if one.type.kind in (Kind.BOOLEAN, *TEMPORAL)), None):
+        bad = next((one for one in (left, right) if one.type.kind in (Kind.BOOLEAN, *TEMPORAL)), None)
+        if bad and self.checking:
             next_step = "Use add_seconds and seconds_between for times."
             raise self.refuse(SqlTypeError, node, f"a {bad.type} in '{sign}'", "numbers", next_step)
-        target = NUMBER if sign == "/" else self.common([left, right])
-        if target.kind is Kind.TEXT or (sign == "*" and target.kind is Kind.DECIMAL and self.scales(left, right) > 38):
+        target = NUMBER if sign == "/" or bad else self.common([left, right])
+        if target.kind is Kind.TEXT or (
+            sign == "*" and target.kind is Kind.DECIMAL and left.type.scale + right.type.scale > 38
+        ):
             target = NUMBER
         if target.kind is Kind.DECIMAL:
             return self.decimals(sign, left, right, target)
@@ -338,9 +355,6 @@ class Compiler:
         if target.kind is Kind.INTEGER:
             return Typed(f"TRY({sql})", INTEGER, fails)
         return Typed(sql, NUMBER, fails, suspect=True)
-
-    def scales(self, left: Typed, right: Typed) -> int:
-        return left.type.scale + right.type.scale
 
     def decimals(self, sign: str, left: Typed, right: Typed, target: Type) -> Typed:
         """Compile exact arithmetic in 38 digits; a product adds the scales."""

@@ -144,9 +144,9 @@ def conversion(source: str, target: str, *, place: str = "unit") -> tuple[float,
         )
     scale = first.factor / second.factor
     shift = (first.offset - second.offset) / second.factor
-    common = scale.denominator * shift.denominator // gcd(scale.denominator, shift.denominator)
+    common: int = scale.denominator * shift.denominator // gcd(scale.denominator, shift.denominator)
     p, q = scale * common, shift * common
-    if max(abs(p), abs(q), common) <= EXACT:
+    if max(abs(p), abs(q), Fraction(common)) <= EXACT:
         return float(p), float(q), float(common)
     return float(scale), float(shift), 1.0
 
