@@ -195,7 +195,7 @@ class DocumentSchema:
                 properties = self._holder(error.schema_path).get("properties", {})
                 known = sorted(key for key, part in properties.items() if part is not False)
                 for key in kind["unexpected"]:
-                    yield _unknown_key(path, key, [word for word in known if word not in error.instance])
+                    yield _unknown_key(path, key, known)
             case "required":
                 yield Violation("document-missing-key", path, f"no key '{kind['property']}'", "that key to be given")
             case "type":
@@ -259,7 +259,9 @@ class DocumentSchema:
 def _unknown_key(path: Path, key: str, known: list[str]) -> Violation:
     hint = nearest(key, known)
     expected = "a known key" if known else "no more keys here"
-    return Violation("document-unknown-key", (*path, key), f"key '{key}'", expected, _sentence(hint), on_key=True)
+    return Violation(
+        "document-unknown-key", (*path, key), f"key {describe(key)}", expected, _sentence(hint), on_key=True
+    )
 
 
 def _type(path: Path, instance: Any, types: list[str]) -> Violation:

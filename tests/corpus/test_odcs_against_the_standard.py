@@ -35,11 +35,12 @@ KEYS = sorted(
 VALUES: list[Any] = [
     "x", "", 1, -1, 1.5, True, False, None, [], {}, ["a"], "a.b", ["a.b"], "a.b.c", "schema/a", "f.yml#/schema/a",
     "é", "string", "integer", "object", "array", "map", "vector", "timestamp", "sql", "library", "custom", "text",
-    "measure", "rowCount", [1, 2], [1, 1], {"key": {}, "value": {}}, {"format": "x"}, {"format": "i8"}, {"minLength": 1},
+    "measure", "rowCount", [1, 2], [1, 1], {"key": {}, "value": {}}, {"format": "x"}, {"format": "i8"},
     {"exclusiveMinimum": True}, {"exclusiveMinimum": 1}, {"dimensions": 3}, [{"name": "q"}], [{"value": 1}],
     [{"metric": "rowCount", "mustBe": 1}], [{"rule": "x"}], [{"to": "a.b"}], [{"from": "a.b", "to": ["a.b"]}],
-    [{"username": "u"}], {"members": []}, [{"property": "a", "value": [1]}], [{"property": "a"}], "sftp://x", "postgres",
-    "kafka", "hana", "duckdb", [{"server": "s", "type": "local", "path": "p", "format": "f"}], [{"channel": "c"}],
+    [{"username": "u"}], {"members": []}, [{"property": "a", "value": [1]}], [{"property": "a"}], "sftp://x",
+    {"minLength": 1}, "postgres", "kafka", "hana", "duckdb",
+    [{"server": "s", "type": "local", "path": "p", "format": "f"}], [{"channel": "c"}],
 ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from weftline.contracts.odcs import Contract
 from weftline.document import Document
+from weftline.document_schema import describe
 from weftline.errors import Complaint, nearest
 from weftline.fabric.kinds import FabricFile, Feed, Partner, Site, seconds
 from weftline.fabric.registry import Plugins
@@ -19,6 +20,9 @@ from weftline.model.feed import ConnectionSpec, FeedSpec, Mode
 
 __all__ = ["DocumentOrigin", "Expansion", "FabricSpec", "Origin", "hint"]
 
+Same = Mapping[str, object]
+"""`select` or `format` → a key that is equal for feeds whose part is equal; absent where each feed has its own."""
+_OWN: Same = {}
 _STRICT = {Mode.OBSERVE: 0, Mode.WARN: 1, Mode.ENFORCE: 2}
 
 
@@ -100,16 +104,14 @@ class Expansion:
         """Keep a complaint, once."""
         self.complaints.setdefault(complaint)
 
-    def add(self, feed: Feed, origin: Origin, params: Mapping[str, Any], same: tuple[Any, ...] | None = None) -> None:
-        """Check a feed against the other documents and keep it; `same` marks equal select and format."""
+    def add(self, feed: Feed, origin: Origin, params: Mapping[str, Any], same: Same = _OWN) -> None:
+        """Check a feed against the other documents and keep it; `same` names parts that many feeds share."""
         before = len(self.complaints)
         first = self._origins.setdefault(feed.name, origin)
         if first is not origin:
             place = first.complaint("", ("name",), "", "").where
             self.complain(
-                origin.complaint(
-                    "feed-duplicate", ("name",), f"feed '{feed.name}', also at {place}", "each name once"
-                )
+                origin.complaint("feed-duplicate", ("name",), f"feed '{feed.name}', also at {place}", "each name once")
             )
         for what, name in (("connection", feed.connection), ("partner", feed.partner), ("site", feed.site)):
             self._exists(what, name, origin)
@@ -146,7 +148,7 @@ class Expansion:
         connection: ConnectionSpec,
         origin: Origin,
         params: Mapping[str, Any],
-        same: tuple[Any, ...] | None,
+        same: Same,
     ) -> None:
         codec = str(feed.format["codec"])
         selector = self._model(self.plugins.connectors[connection.kind].selector, feed.select, "select", origin, same)
@@ -179,9 +181,9 @@ class Expansion:
             )
         )
 
-    def _model(self, model: Any, data: Any, part: str, origin: Origin, same: tuple[Any, ...] | None) -> Any:
+    def _model(self, model: Any, data: Any, part: str, origin: Origin, same: Same) -> Any:
         """Return data as the plugin's model; equal parts of a template's feeds share one instance."""
-        key = (*same, part, model) if same is not None else None
+        key = (same[part], part, model) if part in same else None
         if key is not None and key in self._models:
             return self._models[key]
         try:
@@ -196,9 +198,9 @@ class Expansion:
     def _exists(self, what: str, name: str, origin: Origin) -> None:
         known = self.known[what]
         if name and name not in known.names and name not in known.broken:
-            step = hint(name, known.names) or f"Write {what}s/{name}.yaml."
+            step = hint(name, known.names) or f"Write its document in {what}s/."
             expected = f"a {what} of this folder"
-            self.complain(origin.complaint(f"feed-{what}", (what,), f"{what} '{name}'", expected, step))
+            self.complain(origin.complaint(f"feed-{what}", (what,), f"{what} {describe(name)}", expected, step))
 
     def _contract(self, reference: str, origin: Origin) -> None:
         name, _, version = reference.partition("@")
@@ -208,7 +210,9 @@ class Expansion:
             expected, step = f"a version of '{name}' that exists", hint(version, self.versions[name])
         else:
             expected, step = "a contract of this folder", hint(name, self.versions)
-        self.complain(origin.complaint("feed-contract", ("contract",), f"contract '{reference}'", expected, step))
+        self.complain(
+            origin.complaint("feed-contract", ("contract",), f"contract {describe(reference)}", expected, step)
+        )
 
     def check_connections(self) -> None:
         """Let each connector look at all feeds of a connection together (ties of topic patterns, shared paths)."""

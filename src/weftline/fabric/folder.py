@@ -90,7 +90,7 @@ def load(path: Path | str, plugins: Plugins) -> Folder:
     expansion = _expansion(state, connections)
     _feeds(state, expansion)
     _templates(state, expansion)
-    _unclaimed(state, kinds)
+    _unclaimed(state, kinds, expansion)
     expansion.check_connections()
     complaints = (*state.complaints, *expansion.complaints)
     documents = {name: tuple(readings) for name, readings in state.documents.items()}
@@ -131,7 +131,7 @@ def _sort_files(state: _Load, kinds: Sequence[DocumentKind]) -> None:
                 state.files[claimed.name].append(place)
 
 
-def _unclaimed(state: _Load, kinds: Sequence[DocumentKind]) -> None:
+def _unclaimed(state: _Load, kinds: Sequence[DocumentKind], expansion: Expansion) -> None:
     """Refuse files of no kind, once for each unknown folder. Tables of templates belong to their template."""
     templates = state.documents["template"]
     tables = {
@@ -140,6 +140,7 @@ def _unclaimed(state: _Load, kinds: Sequence[DocumentKind]) -> None:
         if reading.document and isinstance(reading.value, Template)
     }
     broken = any(reading.value is None for reading in templates)
+    broken |= any(complaint.code == "template-table" for complaint in expansion.complaints)
     patterns = [pattern for kind in kinds for pattern in kind.patterns]
     folders = {pattern.split("/")[0] for pattern in patterns if "/" in pattern}
     told: set[str] = set()

@@ -57,8 +57,8 @@ class _Entry:
 
     index: int
     head: Callable[[Row], dict[str, Any]]
-    same: bool
-    """select and format hold no parameter: all rows share them."""
+    same: Mapping[str, object]
+    """Parts without a parameter, which all rows share."""
     slots: dict[Path_, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -217,8 +217,9 @@ def expand(reading: Reading, folder: Path, root: Path, expansion: Expansion) -> 
         template, document, folder, root, expansion
     )  # fmt: skip
     for row in rows:
-        for entry in entries:
-            _make(entry, row, document, expansion)
+        if row is not None:
+            for entry in entries:
+                _make(entry, row, document, expansion)
         if len(expansion.complaints) - before >= _MOST_COMPLAINTS:
             found = f"{_MOST_COMPLAINTS} complaints"
             expansion.complain(
@@ -237,15 +238,15 @@ def _make(entry: _Entry, row: TableRow, document: Document, expansion: Expansion
         for item in schema.violations(data):
             expansion.complain(origin.complaint(item.code, item.path, item.found, item.expected, item.next_step))
         return
-    same = (document.place, entry.index) if entry.same else None
-    expansion.add(msgspec.convert(data, Feed), origin, row.values, same)
+    expansion.add(msgspec.convert(data, Feed), origin, row.values, entry.same)
 
 
 def _entry(index: int, feed: dict[str, Any], template: Template) -> _Entry:
     names = {parameter.name for parameter in template.parameters}
     slots: dict[Path_, tuple[str, ...]] = {}
     build = _compile(feed, (), names, slots)
-    same = not any(path[0] in ("select", "format", "connection") for path in slots)
+    varied = {path[0] for path in slots}
+    same = {part: (template.name, index) for part in ("select", "format") if part not in varied}
     return _Entry(index, build if build is not None else lambda _row: feed, same, slots)
 
 
@@ -308,7 +309,7 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _inline(template: Template, document: Document, expansion: Expansion) -> Iterator[TableRow]:
+def _inline(template: Template, document: Document, expansion: Expansion) -> Iterator[TableRow | None]:
     for index, given in enumerate(template.instances.rows):
         path: Path_ = ("instances", "rows", index)
         values: dict[str, Any] = {}
@@ -324,7 +325,9 @@ def _inline(template: Template, document: Document, expansion: Expansion) -> Ite
             values[parameter.name] = value
         for complaint in complaints:
             expansion.complain(complaint)
-        if not complaints:
+        if complaints:
+            yield None
+        else:
             spot = document.spot(path)
             yield TableRow(
                 values,
@@ -340,13 +343,13 @@ def _missing(document: Document, path: Path_, parameter: Parameter) -> Complaint
 
 def _table(
     template: Template, document: Document, folder: Path, root: Path, expansion: Expansion
-) -> Iterator[TableRow]:
-    """Read the CSV table (UTF-8, comma, quotes as RFC 4180); each cell is checked against its parameter."""
+) -> Iterator[TableRow | None]:
+    """Read the CSV table (UTF-8, comma, quotes as RFC 4180) cell by cell; a row with a wrong cell gives None."""
     name = template.instances.table
     file = (folder / name).resolve()
     path: Path_ = ("instances", "table")
     if not file.is_relative_to(root.resolve()) or not file.is_file():
-        found = f"table '{name}'"
+        found = f"table {describe(name)}"
         expected = "a CSV file beside the template, inside the fabric folder"
         expansion.complain(document.complaint("template-table", path, found, expected))
         return
@@ -369,7 +372,7 @@ def _table(
         expansion.complain(Complaint("template-table", place, str(error), "a CSV table"))
 
 
-def _csv_rows(template: Template, place: str, text: str, expansion: Expansion) -> Iterator[TableRow]:
+def _csv_rows(template: Template, place: str, text: str, expansion: Expansion) -> Iterator[TableRow | None]:
     lines = list(io.StringIO(text, newline=""))
     reader = csv.reader(lines, strict=True)
     header = [cell.strip() for cell in next(reader, [])]
@@ -401,8 +404,7 @@ def _csv_rows(template: Template, place: str, text: str, expansion: Expansion) -
                 expansion.complain(Complaint("template-cell", place, found, _wanted(parameter), step, first, column))
                 good = False
             values[parameter.name] = value
-        if good:
-            yield TableRow(values, place, first, _spot_in(lines, first, header))
+        yield TableRow(values, place, first, _spot_in(lines, first, header)) if good else None
 
 
 def _header(
@@ -410,7 +412,7 @@ def _header(
 ) -> Iterator[Complaint]:
     for index, name in enumerate(header):
         if name not in parameters or name in header[:index]:
-            found = f"column '{name}'" + (" a second time" if name in header[:index] else "")
+            found = f"column {describe(name)}" + (" a second time" if name in header[:index] else "")
             column = _column(lines, 1, index)
             yield Complaint("template-column", place, found, "a parameter", hint(name, parameters), 1, column)
     for name, parameter in parameters.items():

@@ -87,7 +87,8 @@ FILES = {
     "partners/acme.yaml": "name: acme\ngln: '4012345000009'\n",
     "feeds/a.yaml": (
         "name: a\nconnection: broker\nselect: {topic: a/1}\nformat: {codec: json}\ncontract: readings@1.0.0\n"
-        "cadence: 15s\nsite: north\npartner: acme\nmode: warn\nseverity: {value-required: enforce}\nparams: {limit: 3}\n"
+        "cadence: 15s\nsite: north\npartner: acme\nmode: warn\nseverity: {value-required: enforce}\n"
+        "params: {limit: 3}\n"
     ),
 }
 
@@ -150,7 +151,7 @@ BAD = [
     ("feeds/a.yaml", FEED.replace("15s", "15"), "document-pattern", (6, 10), ""),
     ("feeds/a.yaml", FEED.replace("15s", "0s"), "document-pattern", (6, 10), ""),
     ("feeds/a.yaml", FEED.replace("mode: warn", "mode: wran"), "document-choice", (9, 7), "Did you mean 'warn'?"),
-    ("feeds/a.yaml", FEED.replace("a/1", "a/1, qs: 1"), "document-unknown-key", (3, 21), "Did you mean 'qos'?"),
+    ("feeds/a.yaml", FEED.replace("a/1", "a/1, qs: 1"), "document-unknown-key", (3, 22), "Did you mean 'qos'?"),
     ("feeds/a.yaml", FEED.replace("a/1", "a/1, qos: 2"), "document-range", (3, 27), ""),
     ("feeds/a.yaml", FEED.replace("codec: json", "codec: jsn"), "document-choice", (4, 17), "Did you mean 'json'?"),
     (
