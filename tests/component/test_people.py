@@ -179,9 +179,36 @@ def test_a_token_is_rotated_and_the_old_one_dies_after_its_grace(people: People,
     again = people.session(old, rotate=True)
     assert again is not None, "a request under way still carries the old token"
     assert again.token == ""
+    assert people.session(signed.token) is not None
     clock.shift += GRACE + 1_000_000
     assert people.session(old) is None
     assert people.session(signed.token) is None, "using a token that was replaced ends the session"
+
+
+def test_a_rotation_that_never_reached_the_browser_does_not_sign_it_out(people: People, clock: MovableClock) -> None:
+    ada(people)
+    old = people.sign_in("ada@plant.example", SECRET, HERE)
+    clock.shift = ROTATE_AFTER + 1
+    lost = people.session(old, rotate=True)
+    assert lost is not None
+    clock.shift += GRACE + 1_000_000
+    again = people.session(old, rotate=True)
+    assert again is not None
+    assert again.token not in {"", old, lost.token}
+    assert people.session(lost.token) is None
+    assert people.session(again.token) is not None
+
+
+def test_a_stream_sees_its_session_end_but_not_its_token_change(people: People, clock: MovableClock) -> None:
+    ada(people)
+    token = people.sign_in("ada@plant.example", SECRET, HERE)
+    signed = people.session(token)
+    assert signed is not None
+    clock.shift = ROTATE_AFTER + 1
+    assert people.session(token, rotate=True)
+    assert people.alive(signed)
+    people.change(LOCAL_OPERATOR, "ada@plant.example", roles=["buyer"])
+    assert not people.alive(signed)
 
 
 def test_signing_out_ends_the_session_on_the_server(people: People) -> None:

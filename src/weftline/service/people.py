@@ -18,7 +18,7 @@ from weftline.errors import ConflictError, InputError, NotFoundError, RefusedErr
 from weftline.service.actor import ROLES, SYSTEM, Actor, Authentication, Client, require
 from weftline.service.passwords import Passwords, Tries, new_token, token_hash
 from weftline.service.views import PersonView
-from weftline.store.control.people import LinkRow, PeopleTable, PersonRow
+from weftline.store.control.people import LinkRow, PeopleTable, PersonRow, SessionRow
 
 __all__ = ["Invitation", "LinkVoidError", "People", "SessionView", "SignedIn", "WrongPasswordError"]
 
@@ -304,24 +304,34 @@ class People:
             return None
         row, who = found
         now = self._clock.now()
-        if not who.active or now >= row.expires or now - row.last_seen >= IDLE_LIFE:
+        if not _alive(row, who, now):
             self._table.close_session(row.id)
             return None
-        if row.superseded and now - row.rotated > GRACE:
-            # Somebody holds a token that was replaced long ago: one of the two copies is stolen.
+        arrived = row.last_seen > row.rotated
+        if row.superseded and now - row.rotated > GRACE and arrived:
+            # The token that replaced this one is in use: one of the two copies is stolen.
             self._table.close_session(row.id)
             log.warning("superseded session token used", session=row.id, person=who.id)
             return None
         fresh = ""
-        if rotate and not row.superseded and now - row.rotated >= ROTATE_AFTER:
+        # A replacement whose answer never reached the browser is replaced again.
+        due = now - row.rotated > GRACE if row.superseded else now - row.rotated >= ROTATE_AFTER
+        if rotate and due:
             candidate = new_token()
-            if self._table.rotate_session(row.id, old_hash=hashed, new_hash=token_hash(candidate), now=now):
+            if self._table.rotate_session(
+                row.id, current=row.token_hash, previous=hashed, new_hash=token_hash(candidate), now=now
+            ):
                 fresh = candidate
-        elif now - row.last_seen >= TOUCH_AFTER:
-            self._table.touch_session(row.id, now)
-        how: Authentication = "password" if row.authenticated == "password" else "one-time-link"
-        actor = Actor(f"person:{who.id}", who.name, frozenset(who.roles), how, credential=f"session:{row.id}")
-        return SignedIn(actor, who.email, row.csrf, str(row.id), min(row.expires, now + IDLE_LIFE), fresh)
+        elif not row.superseded and (not arrived or now - row.last_seen >= TOUCH_AFTER):
+            self._table.touch_session(row.id, max(now, row.rotated + 1))
+        return _signed(row, who, now, fresh)
+
+    def alive(self, signed: SignedIn) -> bool:
+        """Tell whether a session still stands with the same roles, whatever its token is now; streams ask this."""
+        found = self._table.session_by_id(int(signed.id))
+        if found is None or not _alive(*found, self._clock.now()):
+            return False
+        return frozenset(found[1].roles) == signed.actor.roles
 
     def sign_out(self, token: str) -> None:
         """End the session of this token."""
@@ -383,6 +393,16 @@ class People:
                 next_step=nearest(email, (one.email for one in self._table.list())).capitalize(),
             )
         return row
+
+
+def _alive(row: SessionRow, who: PersonRow, now: int) -> bool:
+    return who.active and now < row.expires and now - row.last_seen < IDLE_LIFE
+
+
+def _signed(row: SessionRow, who: PersonRow, now: int, fresh: str) -> SignedIn:
+    how: Authentication = "password" if row.authenticated == "password" else "one-time-link"
+    actor = Actor(f"person:{who.id}", who.name, frozenset(who.roles), how, credential=f"session:{row.id}")
+    return SignedIn(actor, who.email, row.csrf, str(row.id), min(row.expires, now + IDLE_LIFE), fresh)
 
 
 def _number(actor: Actor) -> int:

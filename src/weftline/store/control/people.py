@@ -35,6 +35,7 @@ class SessionRow:
     """One signed-in browser."""
 
     id: int
+    token_hash: str
     person: int
     authenticated: str
     csrf: str
@@ -168,18 +169,27 @@ class PeopleTable:
             return None
         return _session(row, superseded=row.token_hash != token_hash), _person(who)
 
+    def session_by_id(self, session_id: int) -> tuple[SessionRow, PersonRow] | None:
+        """Return a session with its person, whatever its token is now."""
+        with self.control.read() as connection:
+            row = connection.execute(select(session).where(session.c.id == session_id)).first()
+            if row is None:
+                return None
+            who = connection.execute(_PEOPLE.where(person.c.id == row.person)).first()
+        return None if who is None else (_session(row, superseded=False), _person(who))
+
     def touch_session(self, session_id: int, now: int) -> None:
         """Note that the session was used."""
         with self.control.write() as connection:
             connection.execute(update(session).where(session.c.id == session_id).values(last_seen=now))
 
-    def rotate_session(self, session_id: int, *, old_hash: str, new_hash: str, now: int) -> bool:
-        """Replace the token; False when another request rotated it first."""
+    def rotate_session(self, session_id: int, *, current: str, previous: str, new_hash: str, now: int) -> bool:
+        """Replace the token `current`, keep `previous` for its grace; False when another request was first."""
         with self.control.write() as connection:
             result = connection.execute(
                 update(session)
-                .where(session.c.id == session_id, session.c.token_hash == old_hash)
-                .values(token_hash=new_hash, previous_hash=old_hash, rotated=now, last_seen=now)
+                .where(session.c.id == session_id, session.c.token_hash == current)
+                .values(token_hash=new_hash, previous_hash=previous, rotated=now, last_seen=now)
             )
             return bool(result.rowcount)
 
@@ -278,6 +288,7 @@ def _person(row: Any) -> PersonRow:
 def _session(row: Any, *, superseded: bool) -> SessionRow:
     return SessionRow(
         id=row.id,
+        token_hash=row.token_hash,
         person=row.person,
         authenticated=row.authenticated,
         csrf=row.csrf,
