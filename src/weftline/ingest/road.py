@@ -206,6 +206,13 @@ class Road:
         age, counted = self._waiting
         if self.clock.steady() - age < TICK_SECONDS:
             return counted
+        found = self.waiting_now()
+        counted = found if sum(found.values()) < WAITING_FRAMES_READ else None
+        self._waiting = (self.clock.steady(), counted)
+        return counted
+
+    def waiting_now(self) -> dict[int, int]:
+        """Count frames after the checkpoints by reading them, and blocks on the way, per feed id."""
         found: Counter[int] = Counter()
         for lane in self.lanes():
             start = self._positions.get(lane.name, lane.tail().first)
@@ -217,9 +224,7 @@ class Road:
                 start = frames[-1].offset + 1
         with self._guard:
             found.update(+self._pending)
-        counted = dict(found) if found.total() < WAITING_FRAMES_READ else None
-        self._waiting = (self.clock.steady(), counted)
-        return counted
+        return dict(found)
 
     def _open(self, name: str) -> Lane:
         known = self.lake.position(f"lane:{name}")

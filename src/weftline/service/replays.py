@@ -38,21 +38,35 @@ class Replays:
         self._clock = clock
         self._one = threading.Lock()
 
-    def replay(self, group: str, actor: Actor, key: str) -> ReplayView:
+    def replay(self, group: str, actor: Actor, *, reason: str, key: str) -> ReplayView:
         """Start (or find, by idempotency key) the job that replays a group of quarantined records."""
+        view, thread = self._start(group, actor, reason, key)
+        del thread
+        return view
+
+    def replay_now(self, group: str, actor: Actor, reason: str) -> ReplayView:
+        """Replay a group and return once it has ended."""
+        view, thread = self._start(group, actor, reason, "")
+        if thread is not None:
+            thread.join()
+        job = self._jobs.get(int(view.job))
+        return view if job is None else _view(job.id, group, job.state, job.result or {})
+
+    def _start(self, group: str, actor: Actor, reason: str, key: str) -> tuple[ReplayView, threading.Thread | None]:
         ids = self._lake.scan(
             "SELECT id FROM weftline.quarantine WHERE fingerprint = $group ORDER BY id", {"group": group}
         )["id"].to_pylist()
-        name = key or f"replay:{group}:{ids[-1:]}"
+        log.info("replay asked for", group=group, records=len(ids), by=actor.id, reason=reason)
+        name = key or f"replay:{group}:{ids[-1:]}:{self._clock.now()}"
         job, new = self._jobs.add(kind="replay", key=name, now=self._clock.now(), by=actor.id)
         if not new:
-            return _view(job.id, group, job.state, job.progress or {})
+            return _view(job.id, group, job.state, job.progress or {}), None
         if not ids:
             self._jobs.end(job.id, state="failed", result={"reason": "no such group"}, now=self._clock.now())
             raise NotFoundError(place="quarantine", found=f"group '{group}'", expected="a group with records")
         thread = threading.Thread(target=self._run, args=(job.id, group, ids), name=f"replay-{job.id}", daemon=True)
         thread.start()
-        return _view(job.id, group, "running", {"tried": 0})
+        return _view(job.id, group, "running", {"tried": 0}), thread
 
     def run(self, group: str, ids: list[int], job: int) -> dict[str, int]:
         """Replay these records now; return how many were tried, released and still fail."""

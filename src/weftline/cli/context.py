@@ -1,0 +1,95 @@
+"""What every command shares: which folder, which format, and who holds the folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from weftline.errors import NotFoundError, UsageError
+
+__all__ = ["FabricOption", "FormatOption", "emit", "folder_of", "note", "plain", "say"]
+
+FabricOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--fabric", help="Fabric folder; default: the nearest folder above that holds fabric.yaml.", metavar="DIR"
+    ),
+]
+FormatOption = Annotated[str, typer.Option("--format", help="table or json.", metavar="table|json")]
+
+
+def folder_of(given: Path | None) -> Path:
+    """Return the fabric folder: the one given, or the nearest above the current one."""
+    if given is not None:
+        if not (given / "fabric.yaml").is_file():
+            raise NotFoundError(
+                place=str(given),
+                found="no fabric.yaml",
+                expected="a fabric folder",
+                next_step=f"Run: weftline init {given}",
+            )
+        return given.resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "fabric.yaml").is_file():
+            return folder
+    raise NotFoundError(
+        place=str(here),
+        found="no fabric.yaml here or above",
+        expected="a fabric folder",
+        next_step="Run: weftline init DIR, or give --fabric DIR.",
+    )
+
+
+def plain(value: Any) -> Any:
+    """Return a value of the service as JSON types."""
+    return json.loads(msgspec.json.encode(value))
+
+
+def checked_format(text: str, known: Sequence[str] = ("table", "json")) -> str:
+    """Return a format word or raise UsageError."""
+    if text not in known:
+        raise UsageError(place="--format", found=f"'{text}'", expected=" or ".join(known))
+    return text
+
+
+def emit(value: Any) -> None:
+    """Write one JSON document to standard output."""
+    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, indent=2) + "\n")
+
+
+def say(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
+    """Write a table; an empty one says so."""
+    console = Console()
+    if not rows:
+        console.print(f"{title}: none")
+        return
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*[_cell(value) for value in row])
+    console.print(table)
+
+
+def note(text: str) -> None:
+    """Write a line for people to standard error."""
+    Console(stderr=True).print(text, highlight=False, markup=False)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, Mapping):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value).replace("[", "\\[")
