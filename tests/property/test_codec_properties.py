@@ -70,7 +70,22 @@ def test_bulk_json_says_what_strict_json_says(records: list[dict[str, Any]], exp
     )
 
 
-@given(st.lists(TYPED, min_size=1, max_size=9), st.binary(max_size=4), st.integers(0, 200))
+ACCIDENTS = st.one_of(
+    st.binary(max_size=4),
+    st.sampled_from(
+        [b"NaN", b"-Inf", b'"a":1,', b'{"b":1},', b"\n", b"}\n{", b"[", b"]", b"1e999", b"\\ud800", b",", b" "]
+    ),
+)
+SOLID = st.dictionaries(
+    st.sampled_from(["a", "b"]),
+    st.fixed_dictionaries(
+        {}, optional={"a": st.integers(0, 9), "b": st.lists(st.fixed_dictionaries({"c": st.none()}))}
+    ),
+    max_size=2,
+)
+
+
+@given(st.lists(st.one_of(TYPED, SOLID), min_size=1, max_size=6), ACCIDENTS, st.integers(0, 200))
 def test_bulk_json_accepts_nothing_that_strict_json_refuses(
     records: list[dict[str, Any]], accident: bytes, place: int
 ) -> None:

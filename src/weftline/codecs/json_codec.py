@@ -12,7 +12,7 @@ import pyarrow as pa
 from weftline.batch import Decoded, Frame
 from weftline.codecs.base import FileBlock, Limits
 from weftline.codecs.json_records import bulk, depth_over, parse, strict
-from weftline.codecs.lines import BOM, gather, line_blocks, lines_of
+from weftline.codecs.lines import BOM, gather, line_blocks, lines_of, without_bom
 from weftline.codecs.records import Failure, Outcome, Refusal, assemble, columns, place
 from weftline.codecs.whole import too_large, whole_file
 
@@ -159,16 +159,19 @@ def _body(frame: Frame, limits: Limits) -> bytes | None:
     payload = frame.payload
     if len(payload) > limits.frame_bytes or b'"cut"' in frame.attributes:
         return None
-    body = payload.removeprefix(BOM)
+    body = without_bom(frame)
     if b"\r" in body:
         body = body.replace(b"\r\n", b"\n")
-    body = body.strip(b"\n")
-    return body if b"\r" not in body and b"\n\n" not in body else None
+        if b"\r" in body:
+            return None
+    return body.strip(b"\n")
 
 
 def _line_by_line(frames: Sequence[Frame], expected: Mapping[str, pa.DataType], limits: Limits) -> Decoded:
     lines = gather(frames, limits)
-    records = [(text.removeprefix(BOM) if number == 0 else text).strip(SPACE) for number, text in lines.texts]
+    records = lines.texts
+    if records and records[0] != records[0].strip(SPACE):
+        records = [text.strip(SPACE) for text in records]
     table, failures = parse(records, lines.where, expected, limits) if records else (columns({}, 0, expected), [])
     outcome = Outcome(counts=lines.counts, failures=lines.refused + lines.placed(failures))
     return assemble(frames, outcome, table, lines_of(frames, limits))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -23,12 +23,13 @@ from weftline.codecs.records import EXACT, Failure, Refusal, columns, concat_raw
 __all__ = ["Columns", "Real", "bulk", "column_of", "depth_over", "parse", "strict"]
 
 Columns = dict[str, pa.Array | pa.ChunkedArray]
-CHUNK = 4096
+CHUNK, SMALL = 4096, 256
 CELLS = 1 << 26
 """Cells one call may hold; a feed that invents a field name per record is refused before it fills the memory."""
 KEEP_BRACKETS: Final = bytes(code for code in range(256) if code not in b"{}[]")
 TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+NO_NUMBERS = re.compile(rb"[:\[,]\s*-?(?:NaN|Inf)")
 SCALAR = "value"
 BULK_TYPES = {pa.null(), pa.bool_(), pa.int64(), pa.float64(), pa.string()}
 
@@ -101,6 +102,7 @@ def depth_over(data: bytes, limit: int) -> bool:
 
 def strict(record: bytes, limits: Limits) -> dict[str, Any]:
     """Return the fields of one record, numbers and nested values as they were written, or raise Refusal."""
+    record = record.strip(b" \t\r\n")
     if len(record) > limits.record_bytes:
         raise Refusal(
             "limit-record-bytes", f"found a record of {len(record)} bytes, expected at most {limits.record_bytes}"
@@ -164,7 +166,7 @@ def bulk(blob: bytes, count: int, expected: Mapping[str, pa.DataType], limits: L
             return None
         times = {part.name for part in table.schema if pa.types.is_timestamp(part.type)}
         if not times:
-            return _checked(table, expected)
+            return _checked(_unnested(table, blob), expected)
         texts |= times  # pyarrow took text for a time: read it again as the text it is
     return None
 
@@ -181,7 +183,7 @@ def _plain(blob: bytes, count: int, limits: Limits) -> bool:
         return False
     if len(blob) > limits.record_bytes and not _short_lines(blob, limits.record_bytes):
         return False
-    if (b"[" in blob or blob.count(b"{") != count) and depth_over(blob, 32):
+    if (b"[" in blob or blob.count(b"{") != count) and depth_over(blob, min(32, limits.depth)):
         return False
     if blob.isascii():
         return True
@@ -214,7 +216,28 @@ def _read(blob: bytes, texts: set[str]) -> pa.Table | None:
         return None
 
 
-def _checked(table: pa.Table, expected: Mapping[str, pa.DataType]) -> Columns | None:
+def _unnested(table: pa.Table, blob: bytes) -> pa.Table | None:
+    """Return the table with nested values as the JSON text they were sent as; pyarrow has checked that text."""
+    nested = [part.name for part in table.schema if pa.types.is_nested(part.type)]
+    if not nested:
+        return table
+    if (b"NaN" in blob or b"Inf" in blob) and NO_NUMBERS.search(blob):
+        return None  # pyarrow takes them for numbers inside a nested value, where no column shows them
+    try:
+        raw = [RAW_FIELDS.decode(line) for line in blob.split(b"\n")]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    for name in nested:
+        texts = pa.array([None if (found := row.get(name)) is None else bytes(found) for row in raw], pa.binary())
+        column = texts.cast(pa.string())
+        column = pc.if_else(pc.equal(column, "null"), pa.scalar(None, pa.string()), column)
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    return table
+
+
+def _checked(table: pa.Table | None, expected: Mapping[str, pa.DataType]) -> Columns | None:
+    if table is None:
+        return None
     for part, column in zip(table.schema, table.columns, strict=True):
         if part.type not in BULK_TYPES:
             return None
@@ -233,20 +256,42 @@ def parse(
     """Return the table of the readable records and the failures of the others, by their index in `records`."""
     parts: list[tuple[Columns, int]] = []
     failures: list[Failure] = []
-    for start in range(0, len(records), CHUNK):
-        chunk = records[start : start + CHUNK]
-        found = bulk(b"\n".join(chunk), len(chunk), expected, limits)
-        if found is None:
-            found, rows, broken = strict_columns(chunk, start, where, expected, limits)
-            failures += broken
-            parts.append((found, rows))
-        else:
-            parts.append((found, len(chunk)))
+    for start, chunk, in_bulk in _chunks(records, expected, limits):
+        if in_bulk is not None:
+            parts.append((in_bulk, len(chunk)))
+            continue
+        found, rows, broken = strict_columns(chunk, start, where, expected, limits)
+        failures += broken
+        parts.append((found, rows))
     merged = parts[0] if len(parts) == 1 else _merged(parts, expected, limits)
     if merged is None:
         found, rows, failures = strict_columns(records, 0, where, expected, limits)
         merged = (found, rows)
     return columns(merged[0], merged[1], expected), failures
+
+
+def _chunks(
+    records: Sequence[bytes], expected: Mapping[str, pa.DataType], limits: Limits
+) -> Iterator[tuple[int, Sequence[bytes], Columns | None]]:
+    """Give runs of records with their bulk columns, or None where they have to be read strictly.
+
+    A run that fails is tried in small ones until two in a row fail too: then it is not one record that is odd.
+    """
+    for start in range(0, len(records), CHUNK):
+        chunk = records[start : start + CHUNK]
+        found = bulk(b"\n".join(chunk), len(chunk), expected, limits)
+        if found is not None or len(chunk) <= SMALL:
+            yield start, chunk, found
+            continue
+        failed = 0
+        for inner in range(0, len(chunk), SMALL):
+            if failed == 2:
+                yield start + inner, chunk[inner:], None
+                break
+            part = chunk[inner : inner + SMALL]
+            found = bulk(b"\n".join(part), len(part), expected, limits)
+            failed = failed + 1 if found is None else 0
+            yield start + inner, part, found
 
 
 def _merged(

@@ -14,7 +14,7 @@ from weftline.codecs.base import FileBlock, Limits
 from weftline.codecs.records import Failure, Refusal, block_notes, notes, place
 from weftline.codecs.whole import too_large
 
-__all__ = ["BLOCK", "BOM", "Lines", "count_lines", "cut_lines", "gather", "line_blocks", "lines_of"]
+__all__ = ["BLOCK", "BOM", "Lines", "count_lines", "cut_lines", "gather", "line_blocks", "lines_of", "without_bom"]
 
 BLOCK = 4 << 20
 BOM = b"\xef\xbb\xbf"
@@ -27,27 +27,38 @@ def count_lines(data: bytes) -> int:
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
-def cut_lines(payload: bytes) -> list[tuple[int, bytes]]:
-    """Return the lines that are not blank with their number from 0, without line ends; LF, CR LF and CR all end one."""
-    return [(number, line) for number, line in enumerate(payload.splitlines()) if line.strip()]
+def cut_lines(frame: Frame) -> tuple[list[bytes], Sequence[int]]:
+    """Return the lines of a frame that are not blank, and their numbers from 0; LF, CR LF and CR all end a line."""
+    lines = without_bom(frame).splitlines()
+    live = [line for line in lines if line.strip()]
+    if len(live) == len(lines):
+        return live, range(len(live))
+    return live, [number for number, line in enumerate(lines) if line.strip()]
+
+
+def without_bom(frame: Frame) -> bytes:
+    """Return the payload without a byte order mark, which only the beginning of a file or message may have."""
+    if frame.payload.startswith(BOM) and int(notes(frame).get("line", 1)) == 1:
+        return frame.payload[len(BOM) :]
+    return frame.payload
 
 
 @dataclass(slots=True)
 class Lines:
-    """The lines of some frames. `texts` holds the number of the line in its frame and its bytes, live lines only."""
+    """The lines of some frames; `texts` holds those that can be read, without line ends and byte order mark."""
 
-    texts: list[tuple[int, bytes]] = field(default_factory=list)
+    texts: list[bytes] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     refused: list[Failure] = field(default_factory=list)
     at: list[int] = field(default_factory=list)
     """Record number, over all frames, of each live line."""
-    places: list[tuple[int, int]] = field(default_factory=list)
-    """Per frame with live lines: where they begin in `texts`, and the file's number of the frame's first line."""
+    places: list[tuple[int, int, Sequence[int]]] = field(default_factory=list)
+    """Per frame with live lines: where they begin in `texts`, the file's number of its first line, its line numbers."""
 
     def where(self, index: int) -> str:
         """Return the place of a live line in words."""
-        start, first = self.places[bisect_right(self.places, index, key=itemgetter(0)) - 1]
-        return place(index - start, first + self.texts[index][0])
+        start, first, numbers = self.places[bisect_right(self.places, index, key=itemgetter(0)) - 1]
+        return place(index - start, first + numbers[index - start])
 
     def placed(self, failures: Sequence[Failure]) -> list[Failure]:
         """Return failures of live lines as failures of records."""
@@ -71,19 +82,14 @@ def gather(frames: Sequence[Frame], limits: Limits) -> Lines:
             lines.counts.append(1)
             number += 1
             continue
-        texts = live_lines(frame)
+        texts, numbers = cut_lines(frame)
         if texts:
-            lines.places.append((len(lines.texts), first))
+            lines.places.append((len(lines.texts), first, numbers))
         lines.texts += texts
         lines.at += range(number, number + len(texts))
         lines.counts.append(len(texts))
         number += len(texts)
     return lines
-
-
-def live_lines(frame: Frame) -> list[tuple[int, bytes]]:
-    """Return the lines of a frame that are records: not blank, and not a byte order mark alone."""
-    return [(number, text) for number, text in cut_lines(frame.payload) if number or text.strip() != BOM]
 
 
 def lines_of(frames: Sequence[Frame], limits: Limits) -> Callable[[Sequence[int]], Sequence[bytes]]:
@@ -93,11 +99,20 @@ def lines_of(frames: Sequence[Frame], limits: Limits) -> Callable[[Sequence[int]
     def bytes_of(numbers: Sequence[int]) -> list[bytes]:
         if not cut and numbers:
             for frame in frames:
-                whole = len(frame.payload) > limits.frame_bytes or "cut" in notes(frame)
-                cut.extend([frame.payload] if whole else [text for _, text in live_lines(frame)])
+                cut.extend(_as_sent(frame, limits))
         return [cut[number] for number in numbers]
 
     return bytes_of
+
+
+def _as_sent(frame: Frame, limits: Limits) -> list[bytes]:
+    """Return the records of a frame with the byte order mark the first one came with."""
+    if len(frame.payload) > limits.frame_bytes or "cut" in notes(frame):
+        return [frame.payload]
+    texts, numbers = cut_lines(frame)
+    if texts and numbers[0] == 0 and len(without_bom(frame)) < len(frame.payload):
+        texts[0] = BOM + texts[0]
+    return texts
 
 
 def line_blocks(path: Path, start: int, limits: Limits) -> Iterator[FileBlock]:

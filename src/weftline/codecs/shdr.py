@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from weftline.batch import Decoded, Frame
 from weftline.codecs.base import FileBlock, Limits
-from weftline.codecs.lines import BOM, Lines, gather, line_blocks, lines_of
+from weftline.codecs.lines import Lines, gather, line_blocks, lines_of
 from weftline.codecs.records import Failure, Outcome, Refusal, assemble, columns
 
 __all__ = ["ShdrCodec", "ShdrOptions"]
@@ -111,7 +111,7 @@ def _feeds(frames: Sequence[Frame], lines: Lines) -> list[int]:
 
 def _plain_lines(lines: Lines, options: ShdrOptions, limits: Limits) -> tuple[pa.StructArray, list[int]]:
     """Return time, tag and value of the lines of one plain pair (null for the others) and the numbers of the others."""
-    texts = [text for _, text in lines.texts]
+    texts = lines.texts
     kind = pa.struct([("time", pa.string()), ("tag", pa.string()), ("value", pa.string())])
     if not texts:
         return pa.nulls(0, kind), []
@@ -153,15 +153,14 @@ def _together(
     return columns(named, len(at), expected), at, fan
 
 
-def read_line(numbered: tuple[int, bytes], options: ShdrOptions, limits: Limits) -> list[Row]:
+def read_line(line: bytes, options: ShdrOptions, limits: Limits) -> list[Row]:
     """Return the rows of one line, or raise Refusal (bad line) or _Ignored (a command)."""
-    number, line = numbered
     if len(line) > limits.record_bytes:
         raise Refusal(
             "limit-record-bytes", f"found a line of {len(line)} bytes, expected at most {limits.record_bytes}"
         )
     try:
-        text = (line.removeprefix(BOM) if number == 0 else line).decode()
+        text = line.decode()
     except UnicodeDecodeError as error:
         raise Refusal("encoding", f"found bytes that are not UTF-8 at byte {error.start + 1}, expected UTF-8") from None
     if text.startswith("*"):
