@@ -23,6 +23,7 @@ ODCS = Path(os.environ.get("WEFTLINE_CORPUS", ROOT.parent / "shared" / "data")) 
 pytestmark = pytest.mark.skipif(not ODCS.is_dir(), reason=f"no corpus at {ODCS}")
 VERSIONS = {30: "3.0.2", 31: "3.1.0", 32: "3.2.0"}
 MUTANTS = 3000
+TIED = {"metric", "rule", "query", "engine", "logicalTypeOptions", "server", "items", "relationships"}
 KEYS = sorted(
     {
         match["name"]
@@ -69,7 +70,10 @@ def mutate(source: random.Random, data: dict[str, Any]) -> dict[str, Any]:
     """Set, replace or remove a key of one to three mappings or lists."""
     data = copy.deepcopy(data)
     for _ in range(source.choice((1, 1, 1, 2, 3))):
-        node = source.choice([item for item in nodes(data) if isinstance(item, dict | list)])
+        found = [item for item in nodes(data) if isinstance(item, dict | list)]
+        # Half of the mutants change what has rules across keys: quality, properties with options, servers.
+        tied = [item for item in found if isinstance(item, dict) and item.keys() & TIED]
+        node = source.choice(tied if tied and source.random() < 0.5 else found)
         value = copy.deepcopy(source.choice(VALUES))
         if isinstance(node, list):
             node.append(value)

@@ -245,6 +245,7 @@ BAD = [
         "Did you mean 'maxLength'?",
     ),
     ("maxLength: 3", "maximum: 3", "document-unknown-key", (61, 51), "key 'maximum'", "", "Known: format, maxLength, "),
+    ("        metric: rowCount\n", "", "document-missing-key", (23, 9), "no key 'metric'", "that key", ""),
     (CUSTOM, "engine: soda", "document-missing-key", (32, 9), "no key 'implementation'", "that key", ""),
     ("role: reader", "rol: reader", "document-unknown-key", (77, 5), "key 'rol'", "", "Did you mean 'role'?"),
     ("- to: ovens.number", "- to: ovens", "document-pattern", (64, 17), "'ovens'", "text matching", ""),
