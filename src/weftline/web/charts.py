@@ -97,6 +97,17 @@ def _apart(marks: list[Mark], distance: float) -> list[Mark]:
     return placed
 
 
+def _named(holes: list[Mark]) -> list[Mark]:
+    """Give a label to those holes that have room for one; the others are told by the table and the gaps list."""
+    free = -100.0
+    found: list[Mark] = []
+    for hole in holes:
+        named = hole.at - free > 20
+        free = hole.at if named else free
+        found.append(hole._replace(style="named" if named else ""))
+    return found
+
+
 def line_chart(
     title: str,
     series: Sequence[Series],
@@ -141,10 +152,12 @@ def line_chart(
         paths=[(_path(line.points, left, span, ceiling, ceiling), line.style) for line in series],
         y_ticks=y_ticks,
         x_ticks=[Mark(step * 25, clock(left + span * step / 4)) for step in range(5)],
-        holes=[
-            Mark((hole.start - left) / span * 100, hole.label, "", max((hole.end - hole.start) / span * 100, 0.4))
-            for hole in holes
-        ],
+        holes=_named(
+            [
+                Mark((hole.start - left) / span * 100, hole.label, "", max((hole.end - hole.start) / span * 100, 0.4))
+                for hole in holes
+            ]
+        ),
         ends=_apart(ends, 9.0),
         rows=[(clock(x), row) for x, row in sorted(table.items(), reverse=True)][:120],
         columns=[f"{line.label or title}, {unit}" for line in series],

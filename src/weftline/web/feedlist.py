@@ -1,4 +1,4 @@
-"""Lists of feeds, worked out on the server: search, state filter with counts, sort, keyset pages, groups, worst first."""
+"""Lists of feeds, worked out on the server: search, state filter with counts, sort, keyset pages, groups."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from weftline.service.views import FeedDetail, RatePoint
 from weftline.web.charts import Chart, Hole, Series, line_chart
 from weftline.web.feedlist import SORTS, FeedQuery, page_of
 from weftline.web.format import age, decimal
-from weftline.web.render import Visit, page, zone_of
+from weftline.web.render import Visit, page, segment, zone_of
 from weftline.web.rows import Cells, cells_of
 
 __all__ = ["feed", "feeds"]
@@ -87,7 +87,7 @@ def rate_chart(visit: Visit, detail: FeedDetail) -> Chart | None:
 
 
 def latency_chart(visit: Visit, detail: FeedDetail, records: pa.Table) -> Timing:
-    """Return event time to record time of the newest records; a skewed clock may make it negative, which is cut at 0."""
+    """Return event time to record time of the newest records; what a skewed clock makes negative is cut at 0."""
     if not {"event_time", "record_time"} <= set(records.column_names) or records.num_rows < 2:
         return Timing(None, 0)
     pairs = zip(records["record_time"].to_pylist(), records["event_time"].to_pylist(), strict=True)
@@ -127,4 +127,6 @@ async def feed(visit: Visit) -> Response:
         "refused": refused,
     }
     zone = zone_of(visit.about, detail.row.site)
-    return page(visit, "feed.html", zone=zone, topics=f"feed:{name} ledger", **context)
+    return page(
+        visit, "feed.html", zone=zone, topics=f"feed:{segment(name)}" if "," not in name else "feeds", **context
+    )

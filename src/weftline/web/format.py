@@ -115,7 +115,7 @@ def _shown(character: str) -> str:
 
 
 def visible(text: object, limit: int = 0) -> str:
-    """Return text in which no character is invisible or turns the line around; at most `limit` characters when given."""
+    """Return text in which no character is invisible or turns the line around, cut at `limit` when given."""
     whole = str(text)
     shown = whole if whole.isascii() and whole.isprintable() else "".join(map(_shown, whole[: limit * 2 or None]))
     return shown if not limit or len(shown) <= limit else shown[: limit - 1] + ELLIPSIS

@@ -132,7 +132,7 @@ async def group(visit: Visit, problem: str = "", reason: str = "", status: int =
     records = list(await visit.site.reading.quarantine_records(visit.asker, name, after, RECORDS + 1))
     shown = records[:RECORDS]
     chosen = next((row for row in shown if str(row.id) == visit.query("record")), shown[0] if shown else None)
-    outcome = {key: visit.query(key) for key in ("tried", "released", "failing", "job")}
+    outcome = {key: visit.query(key) for key in ("tried", "released", "failing", "job", "state")}
     return page(
         visit, "quarantine_group.html", status, group=found, records=shown, chosen=chosen, after=visit.query("after"),
         original=original_of(chosen) if chosen else None, next=shown[-1].id if len(records) > RECORDS else 0,
@@ -150,5 +150,11 @@ async def replay(visit: Visit) -> Response:
         error = ReasonMissingError(place="reason", found="no reason", expected="why it is right to try again")
         return await group(visit, f"Found {error.complaint.found}, expected {error.complaint.expected}.", reason, 422)
     done = await visit.site.reading.replay(visit.asker, name, reason, fields.get("key", ""))
-    told = {"job": done.job, "tried": done.tried, "released": done.released, "failing": done.still_failing}
+    told = {
+        "job": done.job,
+        "state": done.state,
+        "tried": done.tried,
+        "released": done.released,
+        "failing": done.still_failing,
+    }
     return go(f"/quarantine/{segment(name)}?{urlencode(told)}")

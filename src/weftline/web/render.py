@@ -16,11 +16,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from weftline.clock import from_micros
+from weftline.service.actor import Client
+from weftline.service.people import SignedIn
 from weftline.web import format as written
 from weftline.web.assets import DIGEST, asset_url
 from weftline.web.charts import bars, sparkline
-from weftline.service.actor import Client
-from weftline.service.people import SignedIn
 from weftline.web.ports import About, Asker, Site
 from weftline.web.status import feed_status, state_shape
 
@@ -104,7 +104,7 @@ def _finalize(value: Any) -> Any:
 
 def _exact(value: object) -> Markup:
     """Return text escaped but otherwise exact: for form values and raw text that a person copies."""
-    return Markup(escape(str(value)))
+    return escape(str(value))
 
 
 def _when(now: int, zone: ZoneInfo, micros: int | None, *, fine: bool = False) -> Markup:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -83,7 +84,7 @@ def _cell(value: Any) -> Cell:
 
 
 def _float(value: float) -> str:
-    if value != value or value in {float("inf"), float("-inf")}:
+    if not math.isfinite(value):
         return str(value)
     return f"{value:,.6g}" if abs(value) < 1e15 else f"{value:.6e}" if value else decimal(value)
 

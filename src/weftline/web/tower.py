@@ -82,7 +82,7 @@ def _picture(visit: Visit) -> Picture:
     plant = [row for row in feeds if not row.partner]
     whole = len(feeds) <= WHOLE
     each, groups = (12, 40) if whole else (3, 12)
-    counts = Counter(row.state for row in feeds)
+    counts: Counter[str] = Counter(row.state for row in feeds)
     measured = [row for row in feeds if row.latency_ours.p99 is not None]
     complete = [row for row in feeds if row.completeness is not None]
     known = [point.received for point in rates if point.received is not None]

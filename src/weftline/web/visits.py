@@ -129,9 +129,9 @@ def guarded(site: Site, handler: Handler, *, public: bool = False) -> Callable[[
             return complaint_page(visit, error)
         except HTTPException:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever failed, a person must see what to do next
             # As text: a renderer that shows local variables would write session tokens into the log.
-            log.error("page failed", path=request.url.path, trace=traceback.format_exc())  # noqa: TRY400
+            log.error("page failed", path=request.url.path, trace=traceback.format_exc())
             return page(visit, "error.html", 500, complaint=INTERNAL, status=500, nav=None)
 
     return endpoint

@@ -28,7 +28,7 @@ export class Live {
   }
 
   get topics() {
-    return (this.content.dataset.topics ?? "").split(" ").filter(Boolean);
+    return (this.content.dataset.topics ?? "").split(" ").filter(Boolean).map(decodeURIComponent);
   }
 
   connect() {
