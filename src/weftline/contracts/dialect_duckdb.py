@@ -32,13 +32,19 @@ NAMES = {
 ONE_ZERO = "CASE WHEN {0} = 1 THEN true WHEN {0} = 0 THEN false END"
 
 FIXED: dict[tuple[Kind, Kind], tuple[str, ...]] = {
+    # The rare spellings stand in later branches: CASE computes a branch only for the rows that reach it.
     (Kind.TEXT, Kind.BOOLEAN): (
-        f"lower(trim({{0}}, {SPACE}))",
-        f"CASE WHEN {{s1}} IN {TRUE} THEN true WHEN {{s1}} IN {FALSE} THEN false END",
+        (
+            "CASE WHEN {0} IN ('true', '1') THEN true WHEN {0} IN ('false', '0') THEN false "
+            f"WHEN lower(trim({{0}}, {SPACE})) IN {TRUE} THEN true WHEN lower(trim({{0}}, {SPACE})) IN {FALSE} THEN false END"
+        ),
     ),
     (Kind.TEXT, Kind.INTEGER): (
         "TRY_CAST({0} AS BIGINT)",
-        f"CASE WHEN CAST({{s1}} AS VARCHAR) = {{0}} OR regexp_full_match({{0}}, '{INTEGER}') THEN {{s1}} END",
+        (
+            "CASE WHEN CAST({s1} AS VARCHAR) = {0} THEN {s1} "
+            f"WHEN {{s1}} IS NOT NULL THEN CASE WHEN regexp_full_match({{0}}, '{INTEGER}') THEN {{s1}} END END"
+        ),
     ),
     (Kind.TEXT, Kind.NUMBER): (
         "TRY_CAST({0} AS DOUBLE)",
@@ -56,8 +62,10 @@ FIXED: dict[tuple[Kind, Kind], tuple[str, ...]] = {
     (Kind.NUMBER, Kind.INTEGER): ("CASE WHEN {0} = trunc({0}) THEN TRY_CAST({0} AS BIGINT) END",),
     (Kind.NUMBER, Kind.BOOLEAN): (ONE_ZERO,),
     (Kind.NUMBER, Kind.TEXT): (
-        "CASE WHEN {0} = trunc({0}) AND abs({0}) < 1e15 THEN CAST(CAST({0} AS BIGINT) AS VARCHAR) "
-        "WHEN isfinite({0}) THEN CAST({0} AS VARCHAR) END",
+        (
+            "CASE WHEN {0} = trunc({0}) AND abs({0}) < 1e15 THEN CAST(CAST({0} AS BIGINT) AS VARCHAR) "
+            "WHEN isfinite({0}) THEN CAST({0} AS VARCHAR) END"
+        ),
     ),
     (Kind.BOOLEAN, Kind.TEXT): ("CAST({0} AS VARCHAR)",),
     (Kind.BOOLEAN, Kind.INTEGER): ("CAST({0} AS BIGINT)",),
@@ -141,16 +149,20 @@ class DuckDb:
                 f"CASE WHEN regexp_full_match({{0}}, '{MOMENT}{OFFSET}?') THEN TRY_CAST({{0}} AS TIMESTAMPTZ) END",
                 f"CASE WHEN {{s1}} >= {FIRST} AND {{s1}} < {LAST} THEN {{s1}} END",
             )
+        local = f"timezone({self.text(zone)}, TRY_CAST({{0}} AS TIMESTAMP))"
         return (
-            f"CASE WHEN regexp_full_match({{0}}, '{MOMENT}') THEN timezone({self.text(zone)}, TRY_CAST({{0}} AS TIMESTAMP)) "
-            f"WHEN regexp_full_match({{0}}, '{MOMENT}{OFFSET}') THEN TRY_CAST({{0}} AS TIMESTAMPTZ) END",
+            (
+                f"CASE WHEN regexp_full_match({{0}}, '{MOMENT}') THEN {local} "
+                f"WHEN regexp_full_match({{0}}, '{MOMENT}{OFFSET}') THEN TRY_CAST({{0}} AS TIMESTAMPTZ) END"
+            ),
             f"CASE WHEN {{s1}} >= {FIRST} AND {{s1}} < {LAST} THEN {{s1}} END",
         )
 
     def failed(self, source: Type) -> str:
         """Return whether `{0}` was something and its conversion `{1}` is nothing; blank text is absent, not wrong."""
         if source.kind is Kind.TEXT:
-            return f"CASE WHEN {{1}} IS NULL AND {{0}} IS NOT NULL THEN NOT regexp_full_match({{0}}, '{BLANK}') ELSE false END"
+            wrong = f"NOT regexp_full_match({{0}}, '{BLANK}')"
+            return f"CASE WHEN {{1}} IS NOT NULL OR {{0}} IS NULL THEN false ELSE {wrong} END"
         return "({1} IS NULL AND {0} IS NOT NULL)"
 
     def in_years(self, sql: str) -> str:
@@ -159,4 +171,4 @@ class DuckDb:
 
     def known_zone(self, zone: str) -> str:
         """Return whether a zone that comes from a parameter is one the engine knows: an unknown one would raise."""
-        return f"{zone} IN (SELECT name FROM pg_timezone_names())"
+        return f"{zone} IN (SELECT name FROM pg_timezone_names())"  # noqa: S608 - names of ours

@@ -11,6 +11,7 @@ import re
 __all__ = ["Stages"]
 
 QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
+NAME = re.compile(r"[a-z]+[0-9]*")
 STEP = re.compile(r"\bx([0-9]+)\b")
 
 
@@ -28,7 +29,9 @@ class Stages:
         return max(used, default=-1) + 1
 
     def bind(self, sql: str) -> str:
-        """Keep a step and return its name."""
+        """Keep a step and return its name; a name is its own."""
+        if NAME.fullmatch(sql):
+            return sql
         name = self.known.get(sql)
         if name is None:
             name = f"x{len(self.texts)}"
@@ -46,9 +49,9 @@ class Stages:
         source = f"({base})"
         for level in sorted(stages):
             steps = ", ".join(f"{self.texts[number]} AS x{number}" for number in stages[level])
-            source = f"(SELECT *, {steps} FROM {source})"
+            source = f"(SELECT *, {steps} FROM {source})"  # noqa: S608 - names of ours
         listed = ", ".join(f"{sql} AS {name}" for name, sql in columns)
-        return f"SELECT {listed} FROM {source}{suffix}"
+        return f"SELECT {listed} FROM {source}{suffix}"  # noqa: S608 - names of ours
 
     def needed(self, texts: list[str]) -> set[int]:
         """Return the numbers of all steps that these expressions read, directly or not."""

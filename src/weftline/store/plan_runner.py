@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from weftline.errors import StoreError
 
@@ -53,7 +54,7 @@ class _Plan:
 class PlanRunner:
     """Prepare each (sql, input schemas) once and run it over many batches. Not shared between threads."""
 
-    def __init__(self, *, memory_limit: str = "1GB", threads: int = 2, most_plans: int = MOST_PLANS) -> None:
+    def __init__(self, *, memory_limit: str = "1GB", threads: int = 1, most_plans: int = MOST_PLANS) -> None:
         self._most_plans = most_plans
         self._plans: OrderedDict[tuple[Any, ...], _Plan] = OrderedDict()
         self._made = 0
@@ -86,7 +87,7 @@ class PlanRunner:
             self._plans.move_to_end(key)
             for name, table in inputs.items():
                 plan.inputs[name].table = table
-            return self._connection.sql(f"EXECUTE {plan.statement}").to_arrow_table()
+            return _in_order(self._connection.sql(f"EXECUTE {plan.statement}").to_arrow_table())
         except duckdb.Error as error:
             raise PlanFailedError(
                 place="contract plan",
@@ -125,6 +126,16 @@ class PlanRunner:
         """Give the memory back; the runner cannot be used after it."""
         self._plans.clear()
         self._connection.close()
+
+
+def _in_order(table: pa.Table) -> pa.Table:
+    """Return the rows in order of `n`. One thread keeps them so; if an engine ever does not, a wrong order must not pass."""
+    if "n" not in table.column_names or table.num_rows < 2:
+        return table
+    numbers = table["n"]
+    if not pc.any(pc.less(numbers[1:], numbers[:-1])).as_py():
+        return table
+    return table.take(pc.sort_indices(table, sort_keys=[("n", "ascending")]))
 
 
 def _schema_key(schema: pa.Schema) -> tuple[tuple[str, str], ...]:
