@@ -6,7 +6,9 @@ event that began it. Equal consecutive states (state and reason) are one interva
 one instant the greatest (state, reason) counts, so that neither order nor split of the input matters.
 
 Cost follows the touched range: an interval stands for all its events, so only the events between the first and the last
-new one are read again, and beyond the last new one the next.
+new one are read again, and beyond the last new one the next. Events that all come after what is known (nearly every
+group) need the open intervals alone, however many closed ones there are. Measured, 200 events of 50 equipments, whole
+commit: 21 ms in order, 25 ms late; 10 events 18 ms, so the cost is the statements', not the rows'.
 """
 
 from __future__ import annotations
@@ -78,6 +80,39 @@ _FOLLOWING = """
             e.reason DESC NULLS LAST) = 1)
 """
 
+# The usual case: every new event is later than all known ones of its equipment.
+_RUNS_IN_ORDER = """
+CREATE OR REPLACE TEMP TABLE state_run AS
+WITH event AS (
+    SELECT {columns} FROM main.{events} WHERE commit_seq = {seq} AND equipment IS NOT NULL
+    UNION ALL SELECT {columns} FROM main.{current}
+    WHERE equipment IN (SELECT equipment FROM main.{events} WHERE commit_seq = {seq})),
+single AS (
+    SELECT * FROM event QUALIFY row_number() OVER (
+        PARTITION BY equipment, event_time
+        ORDER BY state DESC NULLS LAST, reason DESC NULLS LAST, lane, frame, position, "row") = 1),
+start AS (
+    SELECT *, max(event_time) OVER (PARTITION BY equipment) AS last_time
+    FROM single WINDOW w AS (PARTITION BY equipment ORDER BY event_time)
+    QUALIFY row_number() OVER w = 1
+        OR state IS DISTINCT FROM lag(state) OVER w OR reason IS DISTINCT FROM lag(reason) OVER w)
+SELECT *, event_time AS start_time, lead(event_time) OVER (PARTITION BY equipment ORDER BY event_time) AS stop_time
+FROM start
+"""
+
+_CLOSE_IN_ORDER = (
+    "DELETE FROM main.{current} WHERE equipment IN (SELECT equipment FROM state_run)",
+    """
+INSERT INTO main.{intervals} BY NAME
+SELECT {columns}, {stamps}, start_time, stop_time AS end_time, epoch_us(stop_time - start_time) / 1e6 AS seconds
+FROM state_run WHERE stop_time IS NOT NULL
+""",
+    """
+INSERT INTO main.{current} BY NAME SELECT {columns}, {stamps}, start_time, last_time FROM state_run
+WHERE stop_time IS NULL
+""",
+)
+
 _REPLACE = (
     """
 DELETE FROM main.{intervals} i USING state_touched t
@@ -105,22 +140,24 @@ def _micros(value: Any) -> str:
     return f"make_timestamptz({value})"
 
 
-def derive(cursor: Any, view: str, shape: Shape, stamps: str) -> None:
-    """Bring the intervals up to date with the events of `view`, which are already in the event table.
+def derive(cursor: Any, view: str, shape: Shape, stamps: str, seq: int) -> None:
+    """Bring the intervals up to date with the events of `view`, which are in the event table under commit_seq `seq`.
 
     `stamps` is SQL giving record_time, record_day and commit_seq. Runs in the caller's transaction.
     """
     span: pa.Table = table(
         cursor,
-        "SELECT epoch_us(min(event_time)), epoch_us(max(event_time)), count(*) "
-        f"FROM {view} WHERE equipment IS NOT NULL",
+        "SELECT epoch_us(min(e.event_time)), epoch_us(max(e.event_time)), count(*), "
+        "coalesce(bool_or(e.event_time <= c.last_time), false) "
+        f"FROM {view} e LEFT JOIN main.{STATE_CURRENT} c ON c.equipment = e.equipment WHERE e.equipment IS NOT NULL",
     )
-    lo, hi, rows = (column[0].as_py() for column in span.columns)
+    lo, hi, rows, late = (column[0].as_py() for column in span.columns)
     if not rows:
         return
     columns = [name for name in shape if name not in _STAMPED]
     names = {
         "view": view,
+        "seq": str(seq),
         "lo": _micros(lo),
         "hi": _micros(hi),
         "events": STATE_EVENT,
@@ -132,6 +169,15 @@ def derive(cursor: Any, view: str, shape: Shape, stamps: str) -> None:
         "event_columns": ", ".join(f"e.{quote(name)}" for name in columns),
         "run_columns": ", ".join(f"r.{quote(name)}" for name in columns),
     }
+    if late:
+        _rederive(cursor, names)
+        return
+    cursor.execute(_RUNS_IN_ORDER.format(**names))
+    for statement in _CLOSE_IN_ORDER:
+        cursor.execute(statement.format(**names))
+
+
+def _rederive(cursor: Any, names: dict[str, str]) -> None:
     cursor.execute(_TOUCHED.format(**names))
     late = table(cursor, "SELECT epoch_us(min(hi)) FROM state_touched WHERE last_time > hi").column(0)[0].as_py()
     following = "" if late is None else _FOLLOWING.format(**names, first_hi=_micros(late))
