@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -31,7 +32,7 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
     """A reading as JSON. Times are RFC 3339 in UTC; bytes are base64; decimals are text."""
 
     columns: list[str]
-    rows: list[dict[str, object]]
+    rows: list[dict[str, Any]]
     next: str
     """Value of `after` for the next page; empty at the end."""
     cut: bool
