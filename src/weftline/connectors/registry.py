@@ -69,7 +69,7 @@ def connector(kind: str) -> Connector:
             place="connection kind",
             found=f"'{kind}'",
             expected="an installed connector",
-            next_step=nearest(kind, kinds()).capitalize(),
+            next_step=_sentence(nearest(kind, kinds())),
         )
     module, _, name = target.partition(":")
     try:
@@ -87,3 +87,7 @@ def connector(kind: str) -> Connector:
 def connectors() -> dict[str, Connector]:
     """Return every installed connector by kind."""
     return {kind: connector(kind) for kind in sorted(kinds())}
+
+
+def _sentence(hint: str) -> str:
+    return hint[:1].upper() + hint[1:]

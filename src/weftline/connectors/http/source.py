@@ -131,7 +131,7 @@ class HttpSource(Source):
                 place=f"connection {self._name}",
                 found=f"a push to '{feed}'",
                 expected="a feed that takes pushes",
-                next_step=nearest(feed, self._feeds).capitalize(),
+                next_step=_sentence(nearest(feed, self._feeds)),
             )
         if not self._open:
             raise RoadHeldError(place=f"feed {feed}", found="a server that is stopping", expected="a running one")
@@ -149,3 +149,7 @@ class HttpSource(Source):
         if f"{state} {detail}" != self._state:
             self._state = f"{state} {detail}"
             self._road.report(self._name, ConnectionState(state, detail, self._road.clock.now()))
+
+
+def _sentence(hint: str) -> str:
+    return hint[:1].upper() + hint[1:]
