@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 
 
-def _version(value: bool) -> None:  # noqa: FBT001 - Typer's callback signature
+def _version(value: bool) -> None:
     if value:
         sys.stdout.write(f"weftline {__version__}\n")
         raise typer.Exit

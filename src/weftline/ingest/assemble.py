@@ -19,6 +19,8 @@ from weftline.store.lake import LEDGER, LEDGER_TERMS, QUARANTINE, RECEIPT, SET_C
 __all__ = ["Parts", "UnbalancedError", "assemble", "balance", "parked_rows"]
 
 HOUR = 3_600_000_000
+RECEIPT_ASKED = b'"content_type"'
+"""Pushed frames say their content type; whoever pushes gets a receipt."""
 
 
 class UnbalancedError(TerminalError):
@@ -313,7 +315,7 @@ def parked_rows(parked: Sequence[Parked], book: FeedBook) -> list[pa.Table]:
 
 def _receipts(parts: Parts) -> pa.Table | None:
     """Answer frames that asked for a receipt (their attributes say so)."""
-    asked = [frame for frame in parts.frames if b'"receipt"' in frame.attributes]
+    asked = [frame for frame in parts.frames if RECEIPT_ASKED in frame.attributes]
     if not asked:
         return None
     counts = {frame.offset: [0, 0, 0, 0, 0] for frame in asked}

@@ -25,7 +25,7 @@ from weftline.ingest.writer import Writer
 from weftline.model.feed import ConnectionState
 from weftline.model.position import LaneId, Position
 from weftline.spool.base import LogCount
-from weftline.spool.lane import Lane
+from weftline.spool.lane import Lane, SeenFrame
 from weftline.spool.spool_set import SpoolSet
 from weftline.store.lake import Committed, Lake
 from weftline.store.plans import PlanRunnerLike
@@ -126,6 +126,10 @@ class Road:
         """Return identities of the lane's frames of the last minutes, oldest first."""
         since = self.clock.now() - SEEN_MICROS
         return [frame.identity for frame in self._log(connection).identities(since) if frame.identity]
+
+    def frames_seen(self, connection: str, since: int) -> list[SeenFrame]:
+        """Return the lane's frames with an identity since a time (microseconds UTC), without their payloads."""
+        return [frame for frame in self._log(connection).identities(since) if frame.identity]
 
     def _log(self, connection: str) -> Lane:
         name = self._lane_of(connection)

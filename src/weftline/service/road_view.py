@@ -197,6 +197,20 @@ class RoadAnswers:
             for spec in self.catalogue.datasets
         ]
 
+    def rates(self) -> Sequence[RatePoint]:
+        """Return records received per minute over all feeds, oldest first."""
+        total: dict[int, list[int]] = {}
+        for feed in self._road.book().specs:
+            measures = self._road.monitor.feed(feed)
+            for minute, count, bad in list(measures.minutes) if measures else ():
+                held = total.setdefault(minute, [0, 0])
+                held[0] += count
+                held[1] += bad
+        return [
+            RatePoint(time=minute * MINUTE, received=count, quarantined=bad)
+            for minute, (count, bad) in sorted(total.items())
+        ]
+
     # -- receipts, readiness, events -----------------------------------------------------------------------------
 
     def receipt(self, receipt_id: str) -> ReceiptView:
@@ -337,7 +351,8 @@ class RoadAnswers:
         for result in self._set_results(spec, now):
             if result.passed is False:
                 limits = " and ".join(f"{limit:g}" for limit in result.rule.limits)
-                return f"set rule '{result.rule.id}': {result.rule.metric} {result.value:g}, {result.rule.operator} {limits}"
+                rule = result.rule
+                return f"set rule '{rule.id}': {rule.metric} {result.value:g}, {rule.operator} {limits}"
         return ""
 
     def _set_results(self, spec: FeedSpec, now: int) -> list[SetResult]:

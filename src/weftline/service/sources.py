@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -21,7 +21,15 @@ AGAIN_SECONDS = 5.0
 class Sources:
     """Run every connection on the event loop. A source that raises is reported and opened again after a pause."""
 
-    def __init__(self, road: Road, connections: Sequence[ConnectionSpec], feeds: Sequence[FeedSpec]) -> None:
+    def __init__(
+        self,
+        road: Road,
+        connections: Sequence[ConnectionSpec],
+        feeds: Sequence[FeedSpec],
+        opened: Callable[[str, Source], None] = lambda _name, _source: None,
+    ) -> None:
+        """`opened` sees each source before it runs (to rebuild what it received before a restart)."""
+        self._opened = opened
         self._road = road
         self._connections = connections
         self._feeds: dict[str, list[FeedSpec]] = {}
@@ -37,6 +45,10 @@ class Sources:
             if self._feeds.get(spec.name):
                 self._tasks.append(asyncio.create_task(self._keep(spec), name=f"source {spec.name}"))
 
+    def source(self, connection: str) -> Source | None:
+        """Return the open source of a connection, or None."""
+        return self._open.get(connection)
+
     async def stop(self) -> None:
         """Stop every source; each has ten seconds to end by itself."""
         self._stopped.set()
@@ -51,6 +63,7 @@ class Sources:
         while not self._stopped.is_set():
             try:
                 source = connector(spec.kind).open(spec, self._feeds[spec.name], self._road)
+                await asyncio.to_thread(self._opened, spec.name, source)
                 self._open[spec.name] = source
                 await source.run()
                 return

@@ -1,0 +1,94 @@
+"""Commands about quarantine: list, show, replay."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from weftline.cli.context import FabricOption, FormatOption, checked_format, emit, folder_of, note, say
+from weftline.cli.holder import reach
+from weftline.clock import from_micros
+
+__all__ = ["register"]
+
+quarantine = typer.Typer(help="Records that failed their contract, with their originals.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(quarantine, name="quarantine")
+
+
+@quarantine.command("list")
+def groups(
+    fabric: FabricOption = None,
+    feed: Annotated[str, typer.Option(help="Only this feed.")] = "",
+    format: FormatOption = "table",  # noqa: A002 - the option's name
+) -> None:
+    """List groups of records that failed the same way, the newest first."""
+    checked_format(format)
+    with reach(folder_of(fabric)) as folder:
+        found = folder.call("quarantine", feed=feed)
+    if format == "json":
+        emit(found)
+        return
+    rows = [
+        [
+            item["id"],
+            item["records"],
+            item["rule"],
+            item["expected"],
+            item["example"],
+            ", ".join(item["feeds"][:3]),
+            _time(item["last_seen"]),
+        ]
+        for item in found
+    ]
+    say("", ["group", "records", "rule", "expected", "found", "feeds", "last seen"], rows, right=["records"])
+
+
+@quarantine.command("show")
+def show(
+    group: Annotated[str, typer.Argument(help="Group, as `quarantine list` names it.")],
+    fabric: FabricOption = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    format: FormatOption = "table",  # noqa: A002 - the option's name
+) -> None:
+    """Show records of a group: every violation beside the bytes the source sent."""
+    checked_format(format)
+    with reach(folder_of(fabric)) as folder:
+        found = folder.call("quarantined", group=group, limit=limit)
+    if format == "json":
+        emit(found)
+        return
+    for item in found:
+        note(f"record {item['id']} of feed {item['feed']}, received {_time(item['received'])}, {item['size']} bytes")
+        for violation in item["violations"]:
+            where = f"{violation['field']}: " if violation["field"] else ""
+            note(f"  {violation['rule']}: {where}found {violation['found']}, expected {violation['expected']}")
+        note(f"  {item['original']}")
+
+
+@quarantine.command("replay")
+def replay(
+    group: Annotated[str, typer.Argument(help="Group, as `quarantine list` names it.")],
+    reason: Annotated[str, typer.Option(help="Why; kept with the job.")],
+    fabric: FabricOption = None,
+    format: FormatOption = "table",  # noqa: A002 - the option's name
+) -> None:
+    """Put a group's originals on the road again, under the contract now in force."""
+    checked_format(format)
+    with reach(folder_of(fabric)) as folder:
+        found = folder.call("replay", group=group, reason=reason)
+    if format == "json":
+        emit(found)
+    else:
+        counts = f"{found['tried']} tried, {found['released']} released, {found['still_failing']} still fail"
+        note(f"{counts} {found['reason']}".rstrip())
+    if found["state"] == "failed" or found["still_failing"]:
+        raise typer.Exit(1)
+
+
+def _time(micros: int) -> str:
+    return f"{from_micros(micros):%Y-%m-%d %H:%M:%S} UTC"
