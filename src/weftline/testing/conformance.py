@@ -219,15 +219,19 @@ async def acknowledges_only_what_is_durable(stage: Stage) -> None:
 
 
 async def a_held_road_holds_the_source_back(stage: Stage) -> None:
-    """While the road is held nothing is handed over; afterwards everything is."""
+    """While the road is held nothing is handed over; afterwards everything is.
+
+    A source that cannot be held back may hand over what was on its way: that is durable and counted.
+    """
     road = RoadDouble()
     road.hold("the disk is full")
     async with stage.running(road):
         await stage.bench.send(stage.one, [1, 2])
         await road.until(lambda: any(told.state == "held" and told.detail for told in road.states()))
         await asyncio.sleep(GRACE)
-        assert not road.frames()
-        assert not stage.bench.acknowledged()
+        if stage.connector.capabilities.holds_back:
+            assert not road.frames()
+            assert not stage.bench.acknowledged()
         road.hold("")
         await stage.until_delivered(road, [1, 2])
 
@@ -245,7 +249,7 @@ async def a_restart_goes_on(stage: Stage) -> None:
 
 
 async def a_lost_source_is_found_again(stage: Stage) -> None:
-    """A connection that breaks is told with the next try, and comes back by itself."""
+    """A connection that breaks is told, and comes back by itself."""
     if not stage.connector.capabilities.reconnects:
         return  # the source connects to us
     road = RoadDouble()
@@ -253,7 +257,7 @@ async def a_lost_source_is_found_again(stage: Stage) -> None:
         await stage.bench.send(stage.one, [1])
         await stage.until_delivered(road, [1])
         await stage.bench.cut()
-        await road.until(lambda: any(told.state == "lost" and told.next_try > 0 for told in road.states()))
+        await road.until(lambda: any(told.state == "lost" for told in road.states()))
         await stage.bench.mend()
         await stage.bench.send(stage.one, [2])
         await stage.until_delivered(road, [1, 2])
