@@ -79,9 +79,9 @@ class Undecodable(NamedTuple):
 class Decoded:
     """Hold the rows of some frames of one feed group, as the source named them.
 
-    `fields` has one column per source field: text as `string`, numbers as `int64` or `double`, truth as `bool`, times as
-    `timestamp[us, UTC]` where the format itself has that type, nested values as JSON text. Column names are the source's
-    and may be anything. `feed`, `frame`, `position` and `row` have one value per row, in row order.
+    `fields` has one column per source field: text as `string`, numbers as `int64` or `double`, truth as `bool`, times
+    as `timestamp[us, UTC]` where the format itself has that type, nested values as JSON text. Column names are the
+    source's and may be anything. `feed`, `frame`, `position` and `row` have one value per row, in row order.
     """
 
     fields: pa.Table
@@ -99,10 +99,13 @@ class Decoded:
     """Records cut per feed id, undecodable ones included."""
     undecodable: tuple[Undecodable, ...] = ()
     original: Callable[[pa.Array], pa.Array] | None = None
-    """Give the source's bytes (`binary`) of the records of these row numbers; None = the frame's payload is the record."""
+    """Give the source's bytes (`binary`) of the records of these rows; None = the frame's payload is the record."""
     ignored: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     """Records the format itself says hold no data, per feed id and named rule
     (an adapter's `* PONG`); they give no row and no quarantine."""
+    attributes: Mapping[int, bytes] = field(default_factory=dict)
+    """Frame offset → attributes to keep with the frame's records in quarantine instead of the frame's own, so that a
+    record decodes again by its original alone (a CSV line needs the header that came before it)."""
 
 
 class Mark(IntFlag):

@@ -47,6 +47,10 @@ def test_a_broken_record_never_takes_its_neighbours(suite: CodecConformance) -> 
     suite.check_lines()
 
 
+def test_a_record_decodes_again_from_its_original(suite: CodecConformance) -> None:
+    suite.check_replay()
+
+
 def test_blocks_of_a_file_decode_to_what_the_file_decodes_to(suite: CodecConformance, tmp_path: Path) -> None:
     suite.check_blocks(tmp_path, 5 << 20)
 

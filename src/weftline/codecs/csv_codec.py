@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -19,7 +20,6 @@ from weftline.codecs.base import FileBlock, Limits
 from weftline.codecs.csv_dialect import (
     CsvOptions,
     Dialect,
-    Head,
     Span,
     dialect_of,
     fields_of,
@@ -69,7 +69,9 @@ class CsvCodec:
             outcome.failures += [failure._replace(record=failure.record + number) for failure in failures]
             number += count
         fields = columns({}, 0, expected) if not any(t.num_rows for t in tables) else concat(tables, expected)
-        return assemble(frames, outcome, fields, _originals(sources, outcome.counts, limits))
+        decoded = assemble(frames, outcome, fields, _originals(sources, outcome.counts, limits))
+        kept = {frame.offset: _with_head(frame, source) for frame, source in zip(frames, sources, strict=True)}
+        return replace(decoded, attributes={offset: said for offset, said in kept.items() if said})
 
     def blocks(self, path: Path, options: CsvOptions, start: int, limits: Limits) -> Iterator[FileBlock]:
         """Cut the file between records; blocks after the first carry the names, encoding and delimiter of its head."""
@@ -207,6 +209,23 @@ class _LineCount:
         return self.line
 
 
+def _with_head(frame: Frame, source: _Source) -> bytes:
+    """Return the frame's attributes with the head its records need to be read alone, or nothing where they hold it."""
+    if source.dialect is None or "header" in notes(frame):
+        return b""
+    try:
+        said = json.loads(frame.attributes) if frame.attributes else {}
+    except ValueError:
+        return b""
+    if not isinstance(said, dict):
+        return b""
+    return json.dumps(said | {"block": _head_notes(source.dialect, source.names)}, ensure_ascii=False).encode()
+
+
+def _head_notes(dialect: Dialect, names: Sequence[str]) -> dict[str, Any]:
+    return {"header": list(names), "encoding": dialect.encoding, "delimiter": dialect.delimiter.decode()}
+
+
 def _simple_lines(text: bytes, body: int, dialect: Dialect, limits: Limits) -> int | None:
     """Return the number of records where every line is one, as far as bytes tell; None where they must be cut."""
     if text.find(b"\r", body) >= 0 and text.count(b"\r", body) != text.count(b"\r\n", body):
@@ -319,39 +338,40 @@ def _originals(
 
 
 def _blocks(file: BinaryIO, options: CsvOptions, start: int, limits: Limits) -> Iterator[FileBlock]:
+    """Give the blocks from `start` on. The first one covers the head too, but its payload holds records only."""
     first = file.read(BLOCK)
-    said: dict[str, Any] = {}
-    head: Head | None = None
     dialect, mark = dialect_of(options, first, {})
+    begin, line = mark, 1
     try:
         text = to_utf8(first[mark:], dialect.encoding)
         head = read_head(text, options, dialect, limits)
         names = head.names or _counted(text, list(islice(spans(text, head.length, dialect, limits), 1)), dialect)
-        said = {"header": list(names), "encoding": dialect.encoding, "delimiter": dialect.delimiter.decode()}
+        said = _head_notes(dialect, names)
+        begin += _length_in(text[: head.length], first[mark:], dialect.encoding)
+        line += head.lines
     except Refusal as refusal:
-        said = {"refused": refusal.code, "reason": refusal.reason, "encoding": dialect.encoding}
-    offset, line = 0, 1
+        said = {"refused": refusal.code, "reason": refusal.reason}
+    offset = 0
     while True:
-        file.seek(offset)
+        file.seek(begin)
         data = file.read(BLOCK)
-        if not data:
+        if not data and (offset or not first):
             return
-        data, length, lines = _cut_block(file, data, dialect, mark if offset == 0 else 0, limits)
+        data, length, lines = _cut_block(file, data, dialect, limits)
         if offset >= start:
-            known = said if offset or head is None else {}
             cut = {"cut": length} if length > len(data) else {}
-            yield FileBlock(offset, offset + length, block_notes(line=line, **known, **cut), data)
+            yield FileBlock(offset, begin + length, block_notes(line=line, **said, **cut), data)
         line += lines
-        offset += length
+        offset = begin = begin + length
 
 
-def _cut_block(file: BinaryIO, data: bytes, dialect: Dialect, mark: int, limits: Limits) -> tuple[bytes, int, int]:
+def _cut_block(file: BinaryIO, data: bytes, dialect: Dialect, limits: Limits) -> tuple[bytes, int, int]:
     """Return the block's bytes, its length in the file and its line ends; it ends where a record ends."""
     window = max(BLOCK, limits.record_bytes + BLOCK)
     if len(data) == BLOCK:
         data += file.read(window - BLOCK)
     final = len(data) < window
-    text = to_utf8(data[mark:], dialect.encoding)
+    text = to_utf8(data, dialect.encoding)
     if final and len(data) <= BLOCK:
         return data, len(data), count_lines(text)
     cut = _record_end(text, dialect, limits, final=final)
@@ -363,7 +383,7 @@ def _cut_block(file: BinaryIO, data: bytes, dialect: Dialect, mark: int, limits:
             if at >= 0:
                 break
         return data[: limits.record_bytes], length, 1
-    kept = mark + _length_in(text[:cut], data[mark:], dialect.encoding)
+    kept = _length_in(text[:cut], data, dialect.encoding)
     return data[:kept], kept, count_lines(text[:cut])
 
 

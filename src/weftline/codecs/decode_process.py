@@ -9,19 +9,19 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import pyarrow as pa
 from pyarrow import ipc
 
 from weftline.batch import Decoded, Frame, Undecodable
-from weftline.codecs.base import Codec, Limits
+from weftline.codecs.base import Codec, FileBlock, Limits
 from weftline.codecs.records import columns, concat
 
 __all__ = ["DecodeProcess"]
@@ -37,6 +37,7 @@ class _Answer(msgspec.Struct):
     records: dict[str, int]
     undecodable: list[tuple[int, int, str, str, bytes]]
     ignored: dict[str, dict[str, int]]
+    attributes: dict[str, bytes]
 
 
 class _Job(NamedTuple):
@@ -70,6 +71,10 @@ class DecodeProcess:
             parts = [self._frame(_Job(target, frame, options, dict(expected), limits)) for frame in frames]
         return _together(parts, expected)
 
+    def isolate(self, codec: Codec) -> Codec:
+        """Return the codec itself, or one that decodes in this process where the codec asks for it."""
+        return _Isolated(codec, self) if codec.isolated else codec
+
     def close(self) -> None:
         """End the process."""
         with self._lock:
@@ -90,7 +95,7 @@ class DecodeProcess:
             self._end()
         frame = job.frame
         refused = (frame.offset, 0, "decode-killed", f"record 1: {reason}, expected a readable frame.", frame.payload)
-        return _Answer({str(frame.feed): 1}, [refused], {}), []
+        return _Answer({str(frame.feed): 1}, [refused], {}, {}), []
 
     def _death(self) -> str:
         assert self._process is not None
@@ -117,6 +122,27 @@ class DecodeProcess:
         if self._pipe is not None:
             self._pipe.close()
         self._process = self._pipe = None
+
+
+class _Isolated:
+    """A codec whose frames are decoded in the spawned process and whose files are cut here."""
+
+    name: ClassVar[str] = "isolated"
+    summary: ClassVar[str] = "decodes in the decode process"
+    options: ClassVar[type[msgspec.Struct]] = msgspec.Struct
+    isolated: ClassVar[bool] = True
+
+    def __init__(self, codec: Codec, process: DecodeProcess) -> None:
+        self.codec, self.process = codec, process
+        self.name, self.summary, self.options = codec.name, codec.summary, codec.options  # type: ignore[misc]
+
+    def decode(
+        self, frames: Sequence[Frame], options: Any, expected: Mapping[str, pa.DataType], limits: Limits
+    ) -> Decoded:
+        return self.process.decode(self.codec, frames, options, expected, limits)
+
+    def blocks(self, path: Path, options: Any, start: int, limits: Limits) -> Iterator[FileBlock]:
+        return self.codec.blocks(path, options, start, limits)
 
 
 def _serve(pipe: Connection, memory_bytes: int) -> None:
@@ -161,6 +187,7 @@ def _answer(pipe: Connection, decoded: Decoded) -> None:
         {str(feed): count for feed, count in decoded.records.items()},
         [(*record,) for record in decoded.undecodable],
         {str(feed): dict(rules) for feed, rules in decoded.ignored.items()},
+        {str(offset): said for offset, said in decoded.attributes.items()},
     )
     places = pa.table(
         [getattr(decoded, name) for name in PLACES] + originals, names=[*PLACES, "original"][: 5 + len(originals)]
@@ -213,5 +240,6 @@ def _together(parts: Sequence[tuple[_Answer, list[pa.Table]]], expected: Mapping
         records=records,
         undecodable=tuple(Undecodable(*record) for said, _ in parts for record in said.undecodable),
         ignored=ignored,
+        attributes={int(offset): kept for said, _ in parts for offset, kept in said.attributes.items()},
         original=None if bytes_of is None else lambda rows: bytes_of.take(rows).combine_chunks(),
     )

@@ -112,12 +112,16 @@ def _originals(
     homes = [home for home, count in enumerate(counts) for _ in range(count)]
 
     def bytes_of(numbers: Sequence[int]) -> list[bytes]:
-        return [
-            frames[homes[number]].payload
-            if number in broken or not frames[homes[number]].payload.removeprefix(BOM).lstrip(SPACE).startswith(b"[")
-            else records[number]
-            for number in numbers
-        ]
+        found = []
+        for number in numbers:
+            payload = frames[homes[number]].payload
+            if number in broken or not payload.removeprefix(BOM).lstrip(SPACE).startswith(b"["):
+                found.append(payload)
+            else:
+                record = records[number]
+                # an element that is itself an array keeps its brackets, or it would be read again as many records
+                found.append(b"[" + record + b"]" if record.startswith(b"[") else record)
+        return found
 
     return bytes_of
 
