@@ -19,7 +19,7 @@ log = structlog.get_logger("weftline.api")
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """RFC 9457 §3.1, extended. `type` leads to the code's page in the manual."""
+    """RFC 9457 §3.1, extended. `type` is the code as a URN; `docs/errors/` explains each."""
 
     type: str
     title: str
@@ -60,7 +60,7 @@ def internal(request: Request, error: Exception) -> Response:
 
 def _response(request: Request, complaint: Complaint, status: int) -> Response:
     body = Problem(
-        type=f"/docs/errors#{complaint.code}",
+        type=f"urn:weftline:error:{complaint.code}",
         title=HTTPStatus(status).phrase,
         status=status,
         detail=complaint.sentence(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -56,17 +57,14 @@ def operator_routes(services: Services, operations: Operations, incoming: Path) 
     async def ingest(request: Request) -> Response:
         feed, name = request.path_params["feed"], Path(request.query_params.get("name", "file")).name
         history = request.query_params.get("history") == "true"
-        incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=incoming))
-        path = folder / name
+        path = await services.run(_place, incoming, name)
         try:
             with path.open("wb") as sink:
                 async for part in request.stream():
                     await services.run(sink.write, part)
             answer = await services.run(partial(operations.ingest, feed, str(path), history=history, name=name))
         finally:
-            path.unlink(missing_ok=True)
-            folder.rmdir()
+            await services.run(shutil.rmtree, path.parent)
         return Response(msgspec.json.encode(answer), media_type=JSON)
 
     return [
@@ -74,6 +72,12 @@ def operator_routes(services: Services, operations: Operations, incoming: Path) 
         Route("/api/v1/operator/ingest/{feed}", _guarded(ingest), methods=["POST"]),
         Route("/api/v1/operator/{name}", _guarded(call), methods=["POST"]),
     ]
+
+
+def _place(incoming: Path, name: str) -> Path:
+    """Return where an incoming file may be written: a folder of its own, for its name is the sender's."""
+    incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=incoming)) / name
 
 
 def _guarded(handler: Handler) -> Handler:

@@ -22,7 +22,7 @@ from weftline.errors import StoreError
 
 __all__ = ["Decision", "DecisionLog", "DecisionLogError", "TornLine"]
 
-RETENTION_DAYS = 400
+RETENTION_SECONDS = 400 * 86_400.0
 log = structlog.get_logger("weftline.decisions")
 
 
@@ -121,9 +121,9 @@ class DecisionLog:
         """Return the days that have a file, oldest first."""
         return sorted(path.stem.removeprefix("decisions-") for path in self.folder.glob("decisions-*.jsonl"))
 
-    def expire(self) -> list[str]:
-        """Remove files older than the retention; return their days."""
-        oldest = (from_micros(self._clock.now()) - timedelta(days=RETENTION_DAYS)).strftime("%Y-%m-%d")
+    def expire(self, seconds: float = RETENTION_SECONDS) -> list[str]:
+        """Remove files whose day is longer ago than the retention; return their days."""
+        oldest = (from_micros(self._clock.now()) - timedelta(seconds=seconds)).strftime("%Y-%m-%d")
         gone = [day for day in self.days() if day < oldest]
         for day in gone:
             self._path(day).unlink()

@@ -132,7 +132,7 @@ async def test_a_problem_tells_place_found_expected_and_next_step(world: Any) ->
         assert (body["code"], body["place"], body["found"]) == ("not-found", "datasets", "'signol'")
         assert "signal" in body["next"]
         assert body["instance"] == "urn:request:r-1"
-        assert body["type"] == "/docs/errors#not-found"
+        assert body["type"] == "urn:weftline:error:not-found"
 
 
 @pytest.mark.parametrize(
