@@ -62,7 +62,7 @@ def write_world(folder: Path, *, mqtt_port: int, http_base: str, seed: int) -> N
     words = {"@MQTT_PORT@": str(mqtt_port), "@HTTP_PORT@": str(urlsplit(http_base).port or 8420)}
     for place, text in _documents(files("weftline.testing") / "world" / "folder", ""):
         target = folder / place
-        if "@" in text or not target.exists():
+        if any(word in text for word in words) or not target.exists():
             for word, value in words.items():
                 text = text.replace(word, value)  # noqa: PLW2901 - the text is filled in
             _write(target, text)

@@ -108,17 +108,19 @@ class World:
         self._broker = BrokerProcess(port=self.mqtt_port, seed=self.seed)
         self._broker.start()
 
-    def start_simulators(self) -> None:
-        """Start the simulators; the world's time and its script begin now."""
+    def start_simulators(self, keys: Mapping[str, str] | None = None, http_base: str = "") -> None:
+        """Start the simulators; the world's time and its script begin now. What a server made meanwhile is taken in."""
+        self._keys.update(keys or {})
+        self.http_base = http_base or self.http_base
         state = world_file(self.folder).parent
         self.run = _next_run(state / "run")
         self.started_ms = int(time.time() * 1000)
-        keys = state / "keys.json"
-        keys.touch(0o600)
-        keys.write_text(json.dumps(self._keys), "utf-8")
+        place = state / "keys.json"
+        place.touch(0o600)
+        place.write_text(json.dumps(self._keys), "utf-8")
         self._spawn("plants", "--port", str(self.mqtt_port))
         self._spawn("suppliers", "--folder", str(self.folder))
-        self._spawn("carriers", "--http-base", self.http_base, "--keys-file", str(keys))
+        self._spawn("carriers", "--http-base", self.http_base, "--keys-file", str(place))
 
     def _spawn(self, name: str, *more: str) -> None:
         arguments = ["--seed", str(self.seed), "--run", str(self.run), "--speed", str(self.speed), "--exit-with-parent"]
