@@ -122,9 +122,8 @@ def ledger(
             right=TERMS,
         )
         for item in findings:
-            note(
-                f"feed {item['feed']}: {item['counted']} {item['term']} counted again, the ledger says {item['told']} [ledger-mismatch]"
-            )
+            counted = f"{item['counted']} {item['term']} counted again"
+            note(f"feed {item['feed']}: {counted}, the ledger says {item['told']} [ledger-mismatch]")
         if verify and not findings:
             note("verified: data, quarantine, checkpoints and spool agree with the ledger")
     if findings:

@@ -28,7 +28,7 @@ BLOCK = 1 << 20
 class Reach(Protocol):
     """The operator's verbs, wherever the folder is open."""
 
-    def call(self, name: str, **arguments: Any) -> Any:
+    def call(self, name: str, /, **arguments: Any) -> Any:
         """Call an operation by name; returns JSON types."""
         ...
 
@@ -63,7 +63,7 @@ class Local:
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
-    def call(self, name: str, **arguments: Any) -> Any:
+    def call(self, name: str, /, **arguments: Any) -> Any:
         """Call the operation."""
         return getattr(self._operations, name)(**arguments)
 
@@ -93,10 +93,14 @@ class Remote:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def call(self, name: str, **arguments: Any) -> Any:
+    def call(self, name: str, /, **arguments: Any) -> Any:
         """Call the operation over the socket."""
         body = json.dumps(arguments).encode()
         return json.loads(self._send("POST", f"/api/v1/operator/{name}", body, "application/json"))
+
+    def get(self, target: str) -> Any:
+        """Return what the API answers to a GET."""
+        return json.loads(self._send("GET", target, None, "application/json"))
 
     def query(self, sql: str, purpose: str, limit: int) -> pa.Table:
         """Run one SELECT; the answer travels as an Arrow stream."""

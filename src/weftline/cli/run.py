@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from weftline.cli.context import FabricOption, FormatOption, checked_format, folder_of
-from weftline.cli.serving import Serving as Serving
-from weftline.cli.serving import run_loop, serve, speak
+from weftline.cli.serving import Serving, run_loop, serve, speak
 
 __all__ = ["register"]
 

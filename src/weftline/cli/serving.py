@@ -7,13 +7,14 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from weftline import __version__
-from weftline.api.app import build_app
+from weftline.api.app import App, build_app
 from weftline.api.routes_operator import operator_routes
 from weftline.api.server import Listen, Server
 from weftline.connectors.base import Source
@@ -29,7 +30,7 @@ from weftline.store.control.jobs import JobTable
 from weftline.store.control.published import PublishedTable
 from weftline.web import About, ServiceSite, Step, exception_handlers, routes
 
-__all__ = ["Serving", "run_loop", "serve"]
+__all__ = ["Serving", "run_loop", "serve", "speak"]
 
 READERS = 4
 PASSWORD_FILE = "WEFTLINE_ADMIN_PASSWORD_FILE"  # noqa: S105 - the variable's name
@@ -46,10 +47,10 @@ class Serving:
     fingerprint: str
 
 
-Ready = Callable[[Serving], Awaitable[None]]
+Ready = Callable[[Serving], Coroutine[Any, Any, None]]
 
 
-def run_loop(work: Awaitable[None]) -> None:
+def run_loop(work: Coroutine[Any, Any, None]) -> None:
     """Run on the fastest event loop that is installed."""
     try:
         import uvloop
@@ -58,11 +59,7 @@ def run_loop(work: Awaitable[None]) -> None:
     else:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_awaited(work))
-
-
-async def _awaited(work: Awaitable[None]) -> None:
-    await work
+        runner.run(work)
 
 
 async def serve(
@@ -103,11 +100,8 @@ async def serve(
 
 async def _until(stop: asyncio.Event, ready: Ready | None, serving: Serving) -> None:
     stopped = asyncio.create_task(stop.wait())
-    waiting: set[asyncio.Task[object]] = {stopped}  # type: ignore[arg-type]
-    work = asyncio.create_task(ready(serving)) if ready is not None else None  # type: ignore[arg-type]
-    if work is not None:
-        waiting.add(work)
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    work = asyncio.ensure_future(ready(serving)) if ready is not None else None
+    await asyncio.wait({stopped, work} if work is not None else {stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     if work is not None:
         if not work.done():
@@ -155,7 +149,7 @@ def _listen(fabric: Fabric, host: str | None, port: int | None) -> Listen:
     )
 
 
-def _app(fabric: Fabric, services: Services, listen: Listen, *, demo: bool) -> object:
+def _app(fabric: Fabric, services: Services, listen: Listen, *, demo: bool) -> App:
     started = fabric.clock.now()
 
     def describe() -> About:
@@ -172,17 +166,7 @@ def _app(fabric: Fabric, services: Services, listen: Listen, *, demo: bool) -> o
             steps=_steps(fabric),
         )
 
-    replays = fabric.replays
-    site = ServiceSite(
-        view=fabric.answers,
-        door=fabric.door,
-        quarantine=fabric.quarantine,
-        people_store=fabric.people,
-        replayer=lambda group, actor, key, *, reason: replays.replay(group, actor, reason=reason, key=key),
-        clock=fabric.clock,
-        describe=describe,
-        rates=fabric.answers.rates,
-    )
+    site = ServiceSite(services, describe, fabric.answers.rates)
     pages = [*operator_routes(services, Operations(fabric), fabric.state / "incoming"), *routes(site)]
     return build_app(services, pages, exception_handlers(site))
 

@@ -180,7 +180,7 @@ def _connections(state: _Load) -> dict[str, ConnectionSpec]:
         options = {key: value for key, value in document.data.items() if key not in ("name", "kind", "description")}
         model = state.plugins.connectors[kind].options
         try:
-            spec = ConnectionSpec(name, kind, msgspec.convert(options, model))
+            spec = ConnectionSpec(name, kind, msgspec.convert(options, model), str(state.root.resolve()))
         except msgspec.ValidationError as error:
             return Reading(document, (document.complaint("connection-options", (), str(error), f"{kind} options"),))
         places[name] = place

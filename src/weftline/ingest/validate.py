@@ -24,6 +24,7 @@ __all__ = ["LATE_AFTER", "KeyLookup", "ObjectRows", "Outcome", "validate"]
 LATE_AFTER = 24 * 3600 * 1_000_000
 """Microseconds after which a row is marked late: its hour has been sealed."""
 
+KEY_COLUMNS = ["hash", "frame", "position", "row"]
 KeyLookup = Callable[[KeyCheck, pa.Table], pa.Array]
 
 
@@ -211,7 +212,7 @@ def _stored(item: _Ran, batch: RoutedBatch, keep: pa.Array, keys: list[tuple[Key
     new_keys = []
     for check, found in keys:
         fresh = pc.and_not(keep, one(found, "known"))
-        new_keys.append((check, found.filter(pc.and_(fresh, pc.is_valid(one(found, "hash")))).drop_columns(["known"])))
+        new_keys.append((check, found.filter(pc.and_(fresh, pc.is_valid(one(found, "hash")))).select(KEY_COLUMNS)))
     return ObjectRows(item.plan.dataset, stored, new_keys)
 
 

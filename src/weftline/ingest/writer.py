@@ -155,10 +155,8 @@ def of_feeds(group: Group, feeds: Sequence[int]) -> Group:
 
     rows = {dataset: table.filter(pc.is_in(table["feed"], value_set=wanted)) for dataset, table in group.rows.items()}
     kept = {dataset: table for dataset, table in rows.items() if table.num_rows}
-    held = [pc.unique(table["frame"]).combine_chunks() for table in kept.values()]
-    frames = (
-        pa.concat_arrays([part_ for chunk in held for part_ in _arrays(chunk)]) if held else pa.array([], pa.uint64())
-    )
+    held = [pc.unique(table["frame"]) for table in kept.values()]
+    frames = pa.concat_arrays(held) if held else pa.array([], pa.uint64())
     keys = [(check, table.filter(pc.is_in(table["frame"], value_set=frames))) for check, table in group.keys]
     return replace(
         group,
@@ -169,10 +167,6 @@ def of_feeds(group: Group, feeds: Sequence[int]) -> Group:
         set_counts=part(group.set_counts),
         keys=keys,
     )
-
-
-def _arrays(chunk: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
-    return list(chunk.chunks) if isinstance(chunk, pa.ChunkedArray) else [chunk]
 
 
 def _joined(left: pa.Table | None, right: pa.Table | None) -> pa.Table | None:
