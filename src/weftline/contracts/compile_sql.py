@@ -296,17 +296,20 @@ def violations(building: Building, repeated: dict[int, str]) -> str:
         rule = unique.rule
         expected = "a key that no row before it in the batch has"
         items.append((rule.id, ", ".join(rule.columns), repeated[rule.bit], unique.found, expected))
-    text = ENGINE.text
-    structs = [
-        f"CASE WHEN {sql} THEN {{'rule': {text(name)}, 'field': {text(column)}, "
-        f"'found': COALESCE(left({found}, {FOUND}), 'nothing'), 'expected': {text(expected)}}} END"
-        for name, column, sql, found, expected in items
-    ]
-    empty = "CAST(NULL AS STRUCT(rule VARCHAR, field VARCHAR, found VARCHAR, expected VARCHAR))"
+    quoted = ENGINE.text
+    numbers = ", ".join(f"CASE WHEN {sql} THEN {place} END" for place, (_, _, sql, _, _) in enumerate(items, 1))
+    founds = list(dict.fromkeys(found for _, _, _, found, _ in items))
     base = f"SELECT * FROM ({building.base()}) WHERE n IN (SELECT n FROM failing)"  # noqa: S608 - names of ours
-    columns = [("n", "n"), ("v", f"unnest([{', '.join([*structs, empty])}])"), ("chosen", building.selected)]
-    listed = building.stages.query(columns, base)
+    columns = [("n", "n"), ("broken", f"list_filter([{numbers}, NULL], lambda one : one IS NOT NULL)")]
+    columns += [(f"f{place}", found) for place, found in enumerate(founds)]
+    listed = building.stages.query(columns, base, suffix=f" WHERE {building.selected}")
+    # Constants of a rule are looked up by its number; only what was found differs from row to row.
+    rules, fields, expected = (
+        f"[{', '.join(quoted(item[part]) for item in items)}][r]" if items else "''" for part in (0, 1, 4)
+    )
+    texts = " ".join(f"WHEN {place} THEN f{founds.index(item[3])}" for place, item in enumerate(items, 1))
+    found = f"COALESCE(left(CASE r {texts} END, {FOUND}), 'nothing')" if items else "''"
     return (
-        "SELECT n, v.rule AS rule, v.field AS field, v.found AS found, v.expected AS expected "  # noqa: S608 - names of ours
-        f"FROM ({listed}) WHERE v IS NOT NULL AND chosen"
+        f"SELECT n, {rules} AS rule, {fields} AS field, {found} AS found, {expected} AS expected "  # noqa: S608 - names of ours
+        f"FROM (SELECT *, unnest(broken) AS r FROM ({listed}))"
     )

@@ -88,6 +88,18 @@ def parse(text: str, *, place: str) -> Any:
         raise SqlSyntaxError(place=place, found="deep nesting", expected=f"at most {DEEPEST} levels") from error
 
 
+PARTS: dict[Any, tuple[str, ...]] = {
+    exp.Literal: ("this", "is_string"),
+    exp.Column: ("this", "table", "db", "catalog"),
+    exp.Like: ("this", "expression", "negate"),
+    exp.Between: ("this", "low", "high"),
+    exp.Case: ("this", "ifs", "default"),
+    exp.Cast: ("this", "to"),
+    exp.TryCast: ("this", "to", "safe"),
+    exp.DPipe: ("this", "expression", "safe"),
+    exp.Div: ("this", "expression", "typed", "safe"),
+}
+"""Parts of a node that are read; the others have `this`, `expression` and `expressions`."""
 TYPES: dict[str, Type] = {
     **dict.fromkeys(("VARCHAR", "TEXT", "CHAR", "NVARCHAR"), TEXT),
     "BOOLEAN": BOOLEAN,
@@ -157,6 +169,7 @@ class Compiler:
             raise SqlSyntaxError(place=self.place, found="deep nesting", expected=f"at most {DEEPEST} levels")
         try:
             kind = type(node)
+            self.known_parts(node)
             if kind in COMPARISONS:
                 return self.comparison(node, COMPARISONS[kind])
             if kind in ARITHMETIC:
@@ -167,6 +180,13 @@ class Compiler:
             return handler(self, node)
         finally:
             self.depth -= 1
+
+    def known_parts(self, node: Any) -> None:
+        """Refuse a construct with a part we do not read (NOT inside LIKE, FORMAT inside CAST …): it must not be lost."""
+        known = PARTS.get(type(node), ("this", "expression", "expressions"))
+        extra = next((key for key, value in node.args.items() if value and key not in known), None)
+        if extra:
+            raise self.refuse(SqlConstructError, node, f"{construct(node)} with '{extra}'", "expressions of docs/weftline-sql.md")
 
     # Values
 
@@ -425,6 +445,7 @@ class Compiler:
         escape = ""
         if isinstance(node, exp.Escape):
             sign, node = node.expression, node.this
+            self.known_parts(node)
             pattern = node.expression
             literal = isinstance(pattern, exp.Literal) and isinstance(sign, exp.Literal) and len(sign.this) == 1
             if (
@@ -437,7 +458,8 @@ class Compiler:
                 )
             escape = f" ESCAPE {self.engine.text(sign.this)}"
         parts = [self.coerce(self.finite(self.node(one)), TEXT, strict=False) for one in (node.this, node.expression)]
-        return Typed(f"({parts[0].sql} LIKE {parts[1].sql}{escape})", BOOLEAN, parts[0].fails + parts[1].fails)
+        sign = "NOT LIKE" if node.args.get("negate") else "LIKE"
+        return Typed(f"({parts[0].sql} {sign} {parts[1].sql}{escape})", BOOLEAN, parts[0].fails + parts[1].fails)
 
     # CASE, CAST and calls
 
@@ -486,7 +508,7 @@ class Compiler:
             precision, scale = (*params, 0, 0)[:2] if params else (38, 9)
             if 1 <= precision <= 38 and 0 <= scale <= precision:
                 return Type(Kind.DECIMAL, precision, scale)
-        elif name in TYPES and (not params or TYPES[name] is TEXT):
+        elif name in TYPES and not params:
             return TYPES[name]
         expected = "text, boolean, bigint, double, decimal(p,s), date, time or timestamp"
         raise self.refuse(SqlTypeError, node, f"the type '{to.sql()}'", expected)

@@ -145,6 +145,11 @@ def parse_formatted(compiler: Compiler, text: str, layout: TimeFormat, target: T
     read = f"try_strptime({ready}, {engine.text(layout.strptime)})"
     matched = f"CASE WHEN regexp_full_match({text}, {engine.text(layout.pattern)}) THEN {read} END"
     moment = compiler.scope.bind(matched)
+    if "%n" in layout.strptime:
+        # A cast from nanoseconds would round; digits after the microsecond are cut off everywhere else.
+        nanos = compiler.scope.bind(f"epoch_ns({moment})")
+        made = "make_timestamptz" if layout.offset else "make_timestamp"
+        moment = compiler.scope.bind(f"{made}(({nanos} - ((({nanos} % 1000) + 1000) % 1000)) // 1000)")
     if target.kind is Kind.DATE:
         local = f"timezone('UTC', {moment})" if layout.offset else moment
         return f"TRY_CAST({local} AS DATE)"
