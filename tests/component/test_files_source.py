@@ -131,7 +131,7 @@ def test_a_file_goes_on_where_the_lake_stands(tmp_path: Path, drop: Dropper, mon
     assert outcome.verdict is Verdict.STORED
     assert numbers(road) == list(range(300))
     frames = road.committed()
-    assert len({frame.identity for frame in frames}) == len(frames), "no block was handed over twice"
+    assert len(handed) == len({frame.identity for frame in frames}) == len(frames), "no block was handed over twice"
     assert outcome.records == 300 - sum(frame.payload.count(b"\n") for frame in frames[:part])
 
 
