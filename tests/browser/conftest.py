@@ -32,9 +32,13 @@ class Watch:
     allowed: tuple[str, ...] = ()
 
     def follow(self, page, url: str) -> None:
-        page.on("console", lambda message: self.note(f"console {message.type}: {message.text}", message.type == "error"))
+        page.on(
+            "console", lambda message: self.note(f"console {message.type}: {message.text}", message.type == "error")
+        )
         page.on("pageerror", lambda error: self.note(f"script: {error}"))
-        page.on("request", lambda request: self.note(f"off host: {request.url}", not request.url.startswith((url, "data:"))))
+        page.on(
+            "request", lambda request: self.note(f"off host: {request.url}", not request.url.startswith((url, "data:")))
+        )
 
     def note(self, text: str, wrong: bool = True) -> None:
         if wrong and not any(part in text for part in self.allowed):
@@ -82,7 +86,9 @@ def visit(browser) -> Iterator[Callable]:
     contexts = []
     watch = Watch()
 
-    def open_page(server: Server, path: str | None = "/", *, width: int = 1440, theme: str = "light", signed: bool = True, **more):
+    def open_page(
+        server: Server, path: str | None = "/", *, width: int = 1440, theme: str = "light", signed: bool = True, **more
+    ):
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce", **more
         )

@@ -12,7 +12,7 @@ import pyarrow as pa
 from weftline.batch import TIMESTAMP
 from weftline.errors import NotFoundError, RefusedError
 from weftline.service.actor import Actor
-from weftline.service.people import Invitation, SessionView, SignedIn
+from weftline.service.people import Invitation, SessionView, SignedIn, WrongPasswordError
 from weftline.service.views import (
     Attention,
     ConnectionView,
@@ -407,7 +407,7 @@ class FakeSite:
 
     async def sign_in(self, email: str, password: str, client) -> str:
         if self.accounts.get(email, ("",))[0] != password:
-            raise RefusedError(
+            raise WrongPasswordError(
                 place="sign-in",
                 found="a wrong e-mail address or password",
                 expected="an account and its password",

@@ -135,7 +135,9 @@ def test_the_policy_allows_no_inline_code_and_pages_are_not_kept(worlds, visit) 
     assert ran == 0
 
 
-@pytest.mark.parametrize("path", ["/", "/feeds", "/feeds/lviv.lv2.mtconnect", "/quarantine", "/quarantine/q2", "/datasets/signal"])
+@pytest.mark.parametrize(
+    "path", ["/", "/feeds", "/feeds/lviv.lv2.mtconnect", "/quarantine", "/quarantine/q2", "/datasets/signal"]
+)
 def test_a_fragment_is_the_content_of_its_full_page_twin(worlds, visit, path: str) -> None:
     server = worlds("story")
     page = visit(server, None)

@@ -73,8 +73,12 @@ def test_the_keyboard_alone_leads_from_the_tower_to_a_replay(server, visit) -> N
     page.keyboard.press("Space")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("status").filter(has_text="released")).to_contain_text("12 tried, 11 released, 1 still fail")
-    assert [(group, reason) for group, reason, _ in server.site.replays] == [("q2", "Bodrog ships cartons since 14 Nov")]
+    expect(page.get_by_role("status").filter(has_text="released")).to_contain_text(
+        "12 tried, 11 released, 1 still fail"
+    )
+    assert [(group, reason) for group, reason, _ in server.site.replays] == [
+        ("q2", "Bodrog ships cartons since 14 Nov")
+    ]
     page.keyboard.press("Control+k")
     expect(page.locator("#find")).to_be_focused()
     page.keyboard.type("gyor")
@@ -99,7 +103,7 @@ def test_every_focusable_thing_shows_its_focus_and_has_a_name(worlds, visit) -> 
 
 def test_searching_keeps_the_focus_in_the_field_while_the_list_changes(worlds, visit) -> None:
     page = visit(worlds("story"), "/feeds")
-    field = page.get_by_label("Name, partner, site, contract")
+    field = page.get_by_role("searchbox", name="Name, partner, site, contract")
     field.click()
     page.keyboard.type("vereb", delay=20)
     expect(page.locator("#feeds tbody tr")).to_have_count(2)
@@ -117,7 +121,7 @@ def test_without_scripts_every_page_is_read_and_every_form_works(worlds, visit) 
     expect(page.get_by_role("heading", name="Needs you")).to_be_visible()
     expect(page.locator("#live-word")).to_have_text("Not live")
     page.goto(server.url + "/feeds")
-    page.get_by_label("Name, partner, site, contract").fill("bodrog")
+    page.get_by_role("searchbox", name="Name, partner, site, contract").fill("bodrog")
     page.get_by_role("button", name="Search").click()
     expect(page.locator("#feeds tbody tr")).to_have_count(2)
     page.goto(server.url + "/account")

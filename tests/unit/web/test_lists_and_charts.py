@@ -28,7 +28,9 @@ def many() -> list[FeedRow]:
     noise = random.Random(2)
     states = ["live", "silent", "rejecting", "failing", "never", "stopped", "unknown", "quiet", "held"]
     return [
-        row(f"f{n:04d}", noise.choice(states), critical=n % 7 == 0, age=None if n % 5 == 0 else n * 1.5, received=n % 40)
+        row(
+            f"f{n:04d}", noise.choice(states), critical=n % 7 == 0, age=None if n % 5 == 0 else n * 1.5, received=n % 40
+        )
         for n in range(1000)
     ]
 
@@ -67,7 +69,10 @@ def test_a_broken_or_foreign_page_position_shows_the_first_page() -> None:
 def test_groups_put_the_one_with_the_worst_feed_first_and_count_the_rest() -> None:
     rows = [row(f"a{n}", site="A") for n in range(9)] + [row("b", "failing", site="B")]
     groups = group_feeds(rows, lambda one: one.site, 5, 3)
-    assert [(group.name, group.feeds, len(group.shown), group.more) for group in groups] == [("B", 1, 1, 0), ("A", 9, 3, 6)]
+    assert [(group.name, group.feeds, len(group.shown), group.more) for group in groups] == [
+        ("B", 1, 1, 0),
+        ("A", 9, 3, 6),
+    ]
 
 
 def test_a_sum_with_an_unknown_part_is_unknown() -> None:
@@ -86,7 +91,12 @@ def test_a_sum_with_an_unknown_part_is_unknown() -> None:
 def test_a_line_breaks_at_what_is_unknown_and_never_bridges_it() -> None:
     points = [(n * 60e6, None if n == 2 else float(n)) for n in range(5)]
     chart = line_chart(
-        "Rate", [Series("", points)], zone=ZoneInfo("UTC"), unit="/s", number=str, holes=[Hole(60e6, 180e6, "not running")]
+        "Rate",
+        [Series("", points)],
+        zone=ZoneInfo("UTC"),
+        unit="/s",
+        number=str,
+        holes=[Hole(60e6, 180e6, "not running")],
     )
     assert chart is not None
     assert chart.paths[0][0].count("M") == 2

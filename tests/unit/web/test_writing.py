@@ -61,7 +61,9 @@ def test_what_could_hide_or_reorder_text_is_shown() -> None:
 @given(st.text())
 def test_no_text_stays_invisible(text: str) -> None:
     shown = visible(text)
-    assert all(character.isprintable() or character in " \u200c\u200d\ufe0f" or character.isspace() for character in shown)
+    assert all(
+        character.isprintable() or character in " \u200c\u200d\ufe0f" or character.isspace() for character in shown
+    )
     assert "\n" not in shown
     assert "\u202e" not in shown
 
