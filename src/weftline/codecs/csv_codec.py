@@ -167,15 +167,17 @@ class _Source:
             raise Refusal("limit-record-bytes", found)
         if not whole:
             raise Refusal("csv-quote", "found a quote not closed or not followed by a delimiter, expected whole quotes")
-        values = fields_of(self.text[start:end], self.dialect)
+        record = self.text[start:end]
+        try:
+            record.decode()
+        except UnicodeDecodeError:
+            raise Refusal("encoding", f"found bytes that are no text, expected {self.dialect.encoding}") from None
+        values = [value.decode() for value in fields_of(record, self.dialect)]
         if self.dialect.trailing and len(values) == len(self.names) + 1 and not values[-1]:
             values.pop()
         if len(values) != len(self.names):
             raise Refusal("csv-fields", f"found {len(values)} fields, expected {len(self.names)}")
-        try:
-            return [value.decode() for value in values]
-        except UnicodeDecodeError:
-            raise Refusal("encoding", f"found bytes that are no text, expected {self.dialect.encoding}") from None
+        return values
 
     def originals(self, limits: Limits) -> list[bytes]:
         """Return the bytes of every record as they were sent."""

@@ -314,7 +314,9 @@ def _merged(
                 return None
             common[name] = pa.float64()
         elif len(types) > 1:
-            return None
+            if pa.float64() in types:
+                return None
+            common[name] = pa.string()
         else:
             common[name] = next(iter(types), pa.null())
     return concat_raw(parts, common), rows
