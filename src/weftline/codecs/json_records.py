@@ -85,7 +85,10 @@ def depth_over(data: bytes, limit: int) -> bool:
     for _ in range(limit):
         if not brackets:
             return False
+        before = len(brackets)
         brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if before - len(brackets) < before >> 10:
+            break  # one deep or unbalanced run: the exact walk ends sooner
     if not brackets:
         return False
     depth = 0
