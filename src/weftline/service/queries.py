@@ -13,6 +13,7 @@ import msgspec
 from weftline.errors import InputError, NotFoundError, UsageError, nearest
 
 __all__ = [
+    "NAMED",
     "OPERATORS",
     "DatasetQuery",
     "Filter",
@@ -40,6 +41,7 @@ OPERATORS: Mapping[str, str] = {
 BARE = {"null": "IS NULL", "set": "IS NOT NULL"}
 KEYS = ("commit_seq", "id", "lane", "frame", "position", "row")
 NAMED = {"feed": "feed", "contract": "contract", "lane": "lane"}
+"""Columns that hold ids of the lake's dictionary, and the dictionary's kind."""
 MAX_LIMIT = 1_000_000
 HOUR = 3_600_000_000
 
@@ -97,13 +99,17 @@ Query = DatasetQuery | SqlQuery | QuarantineQuery
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One SELECT with its parameters. `keys` are the keyset columns after the visible ones."""
+    """One SELECT with its parameters. `keys` are the keyset columns after the visible ones.
+
+    `named` are columns of dictionary ids that the reader sees as names.
+    """
 
     sql: str
     params: Mapping[str, Any] = field(default_factory=dict)
     datasets: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
     limit: int = 0
     offset: int = 0
     heavy: bool = False
@@ -134,7 +140,7 @@ def _known(dataset: str, name: str, shape: Shape) -> str:
 
 
 def dataset_plan(query: DatasetQuery, shape: Shape, watermark: int) -> Plan:
-    """Return the SELECT of a dataset query: conditions typed by column, names for ids, keyset order."""
+    """Return the SELECT of a dataset query: conditions typed by column, keyset order."""
     if not 1 <= query.limit <= MAX_LIMIT:
         raise UsageError(place="limit", found=str(query.limit), expected=f"1 to {MAX_LIMIT}")
     shown = columns_asked(query, shape)
@@ -154,38 +160,22 @@ def dataset_plan(query: DatasetQuery, shape: Shape, watermark: int) -> Plan:
             offset = place[0]
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     order = ", ".join(f"t.{quoted(name)} DESC" for name in keys)
+    parts = [f"t.{quoted(name)}" for name in shown] + [f"t.{quoted(name)} AS _key_{name}" for name in keys]
     # Names are quoted and values are parameters, here and below.
-    inner = f"SELECT t.* FROM main.{quoted(query.dataset)} t{where} ORDER BY {order or 'ALL'}"  # noqa: S608
-    inner += f" LIMIT {query.limit + 1} OFFSET {offset}"
+    sql = f"SELECT {', '.join(parts)} FROM main.{quoted(query.dataset)} t{where} ORDER BY {order or 'ALL'}"  # noqa: S608
+    sql += f" LIMIT {query.limit + 1} OFFSET {offset}"
     return Plan(
-        sql=_named(inner, shown, keys, shape, order),
+        sql=sql,
         params=params,
         datasets=(query.dataset,),
         columns=shown,
         keys=tuple(f"_key_{name}" for name in keys),
+        named=tuple(name for name in shown if name in NAMED and shape[name] == "INTEGER"),
         limit=query.limit,
         offset=offset,
         heavy=query.limit > 10_000,
         timeout=60.0 if query.limit > 10_000 else 2.0,
     )
-
-
-def _named(inner: str, shown: Sequence[str], keys: Sequence[str], shape: Shape, order: str) -> str:
-    """Replace dictionary ids by names outside the limit, so that the join touches only the rows shown."""
-    parts, joins = [], []
-    for name in shown:
-        if name in NAMED and shape[name] == "INTEGER":
-            alias = f"d_{name}"
-            joins.append(
-                f" LEFT JOIN weftline.dictionary {alias}"
-                f" ON {alias}.kind = '{NAMED[name]}' AND {alias}.id = t.{quoted(name)}"
-            )
-            parts.append(f"{alias}.name AS {quoted(name)}")
-        else:
-            parts.append(f"t.{quoted(name)}")
-    parts += [f"t.{quoted(name)} AS _key_{name}" for name in keys]
-    outer = f"SELECT {', '.join(parts)} FROM ({inner}) t{''.join(joins)}"  # noqa: S608
-    return f"{outer} ORDER BY {order}" if order else outer
 
 
 def _list(alias: str, names: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from weftline.clock import Clock
 from weftline.errors import NotFoundError, RefusedError, WeftlineError, nearest
@@ -23,6 +24,7 @@ from weftline.service.actor import Actor, Client, ForbiddenError, Unauthenticate
 from weftline.service.decisions import Decision, DecisionLog
 from weftline.service.ports import Guard, Rows
 from weftline.service.queries import (
+    NAMED,
     DatasetQuery,
     Plan,
     QuarantineQuery,
@@ -42,6 +44,7 @@ QUERY_TEXT = 4000
 SHAPES = """SELECT column_name, data_type FROM information_schema.columns
 WHERE table_schema = 'main' AND table_name = $name ORDER BY ordinal_position"""
 TABLES = "SELECT DISTINCT table_name FROM information_schema.tables WHERE table_schema = 'main'"
+DICTIONARY = "SELECT id, name FROM weftline.dictionary WHERE kind = $kind"
 SHAPE_SECONDS = 5.0
 
 
@@ -94,6 +97,7 @@ class Door:
         self._clock = clock
         self._guard = threading.Lock()
         self._shapes: dict[str, tuple[float, Shape]] = {}
+        self._names: dict[str, tuple[pa.Array, pa.Array]] = {}
         self._streams: dict[tuple[str, str, str], tuple[int, str]] = {}
         self.reads = 0
         """Readings and subscriptions asked for since the start, whatever the answer."""
@@ -114,6 +118,7 @@ class Door:
         draft = replace_decision(draft, datasets=list(plan.datasets), columns=list(plan.columns), commit_seq=watermark)
         with self._recorded(draft):
             table = self._rows.select(plan.sql, plan.params, timeout=plan.timeout, heavy=plan.heavy)
+            table = self._with_names(table, plan.named)
         reading = _page(table, plan, watermark, draft.id)
         self._record(
             replace_decision(draft, outcome="answered", rows=reading.table.num_rows, columns=list(reading.columns))
@@ -178,6 +183,29 @@ class Door:
         tables = tuple(sorted(admitted.tables))
         sql = f"SELECT * FROM ({admitted.sql()}) LIMIT {query.limit + 1}"  # noqa: S608 - the guard wrote it out
         return Plan(sql, {}, tables, (), limit=query.limit, heavy=True, timeout=60.0)
+
+    def _with_names(self, table: pa.Table, columns: Sequence[str]) -> pa.Table:
+        """Replace dictionary ids by names; the names are held in memory, a join would cost three times the read."""
+        for column in columns:
+            place = table.schema.get_field_index(column)
+            ids = table.column(place)
+            for fresh in (False, True):
+                known, names = self._dictionary(NAMED[column], fresh=fresh)
+                index = pc.index_in(ids, value_set=known)
+                if index.null_count == ids.null_count:
+                    break
+            table = table.set_column(place, column, names.take(index))
+        return table
+
+    def _dictionary(self, kind: str, *, fresh: bool) -> tuple[pa.Array, pa.Array]:
+        with self._guard:
+            held = self._names.get(kind)
+        if held is None or fresh:
+            found = self._rows.select(DICTIONARY, {"kind": kind}, timeout=2.0).combine_chunks()
+            held = found.column(0).combine_chunks(), found.column(1).combine_chunks()
+            with self._guard:
+                self._names[kind] = held
+        return held
 
     def _draft(self, actor: Actor, purpose: str, query: Query | str, client: Client, action: str) -> Decision:
         with self._guard:

@@ -69,6 +69,31 @@ def test_names_stand_for_ids_and_columns_come_as_asked(lake: DuckLake, world: An
     assert reading.commit_seq == lake.health().commit_seq
 
 
+def test_a_feed_that_is_new_since_the_last_read_has_its_name(lake: DuckLake, world: Any, door: Door) -> None:
+    lake.commit(world.group(0, 3))
+    query = DatasetQuery("signal", columns=("feed", "contract", "lane"))
+    assert set(door.read(VIEWER, "", query).table.column("feed").to_pylist()) == {"press-1"}
+    new = lake.dictionary("feed", ["press-9"])["press-9"]
+    lake.commit(world.group(0, 2, producer="lane:other", feed=new))
+    rows = door.read(VIEWER, "", query).table.to_pylist()
+    assert {row["feed"] for row in rows} == {"press-1", "press-9"}
+    assert {row["contract"] for row in rows} == {"thermo@1.0.0"}
+    assert {row["lane"].partition("@")[0] for row in rows} == {"lane:push", "lane:other"}
+
+
+def test_a_reading_holds_nothing_above_its_watermark(lake: DuckLake, world: Any, log: DecisionLog) -> None:
+    first = lake.commit(world.group(0, 4)).commit_seq
+    lake.commit(world.group(4, 4))
+
+    class Behind(LakeRows):
+        def commit_seq(self) -> int:
+            return first
+
+    reading = Door(Behind(lake), guard, log, ShiftedClock()).read(VIEWER, "", DatasetQuery("signal"))
+    assert reading.commit_seq == first
+    assert reading.table.column("frame").to_pylist() == [3, 2, 1, 0]
+
+
 @pytest.mark.parametrize(
     ("filters", "frames"),
     [
