@@ -416,9 +416,11 @@ def test_an_error_at_a_failpoint_leaves_nothing_half_written(
     monkeypatch.setattr(failpoint, "hit", failpoint.armed({"WEFTLINE_FAILPOINTS": f"{name}=error"}))
     with pytest.raises(failpoint.InjectedError):
         lane.append([frame(2, size=90), frame(3)]).result(WAIT)
+    assert only_segment(tmp_path / "push").stat().st_size == lane.size(), "the unit that failed was cut off"
     assert lane.append([frame(4, size=1)]).result(WAIT) == 2
     spools.close()
     again = SpoolSet(tmp_path).open("push")
+    assert again.cuts == ()
     assert [held.identity for held in again.read(0, 9, 1 << 20)] == [b"id-0", b"id-1", b"id-4"]
 
 
