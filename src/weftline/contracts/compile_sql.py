@@ -114,8 +114,10 @@ class TargetScope:
         self.targets = targets
 
     def column(self, name: str) -> Typed | None:
-        """Return a target column, else a source field."""
-        return self.targets.get(name) or self.source.column(name)
+        """Return a target column, else a source field that some column reads."""
+        found = self.targets.get(name)
+        known = name == RECEIVED or name in self.source.used
+        return found or (self.source.column(name) if known else None)
 
     def parameter(self, name: str) -> Typed | None:
         """Return a parameter of the feed."""
@@ -300,7 +302,7 @@ def violations(building: Building, repeated: dict[int, str]) -> str:
     numbers = ", ".join(f"CASE WHEN {sql} THEN {place} END" for place, (_, _, sql, _, _) in enumerate(items, 1))
     founds = list(dict.fromkeys(found for _, _, _, found, _ in items))
     base = f"SELECT * FROM ({building.base()}) WHERE n IN (SELECT n FROM failing)"  # noqa: S608 - names of ours
-    columns = [("n", "n"), ("broken", f"list_filter([{numbers}, NULL], lambda one : one IS NOT NULL)")]
+    columns = [("n", "n"), ("broken", f"list_filter([{numbers or 'CAST(NULL AS INTEGER)'}], lambda one : one IS NOT NULL)")]
     columns += [(f"f{place}", found) for place, found in enumerate(founds)]
     listed = building.stages.query(columns, base, suffix=f" WHERE {building.selected}")
     # Constants of a rule are looked up by its number; only what was found differs from row to row.

@@ -501,9 +501,7 @@ class Compiler:
         """Return the type a cast names."""
         to = node.args["to"]
         name = to.this.value if isinstance(to, exp.DataType) and hasattr(to.this, "value") else str(to)
-        params = (
-            [int(one.this.this) for one in to.expressions if one.this.is_int] if isinstance(to, exp.DataType) else []
-        )
+        params = [int(one.name) for one in to.expressions if isinstance(one, exp.DataTypeParam) and one.name.isdigit()]
         if name == "DECIMAL":
             precision, scale = (*params, 0, 0)[:2] if params else (38, 9)
             if 1 <= precision <= 38 and 0 <= scale <= precision:

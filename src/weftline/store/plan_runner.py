@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from weftline.errors import StoreError
 
-__all__ = ["PlanRunner"]
+__all__ = ["PlanFailedError", "PlanRunner"]
 
 MOST_PLANS = 256
 
@@ -108,9 +108,13 @@ class PlanRunner:
         names = {name: f"plan{number}_{name}" for name in currents}
         for name, current in currents.items():
             self._connection.register(names[name], current)
-        tables = ", ".join(f'"{name}" AS NOT MATERIALIZED (SELECT * FROM {names[name]})' for name in currents)
-        self._connection.execute(f"PREPARE plan{number} AS WITH {tables} {sql}")
         plan = _Plan(f"plan{number}", currents, tuple(names.values()))
+        tables = ", ".join(f'"{name}" AS NOT MATERIALIZED (SELECT * FROM {names[name]})' for name in currents)
+        try:
+            self._connection.execute(f"PREPARE plan{number} AS {f'WITH {tables} ' if tables else ''}{sql}")
+        except duckdb.Error:
+            self._unregister(plan)
+            raise
         self._plans[key] = plan
         while len(self._plans) > self._most_plans:
             _, oldest = self._plans.popitem(last=False)
@@ -119,6 +123,9 @@ class PlanRunner:
 
     def _forget(self, plan: _Plan) -> None:
         self._connection.execute(f"DEALLOCATE {plan.statement}")
+        self._unregister(plan)
+
+    def _unregister(self, plan: _Plan) -> None:
         for name in plan.registered:
             self._connection.unregister(name)
 
