@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -326,6 +328,34 @@ def test_the_world_ends_only_and_all_it_started(tmp_path: Path) -> None:
     for pid in pids.values():
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("how", ["stop file", "end of input", "SIGTERM"])
+def test_a_simulator_ends_when_told(how: str, tmp_path: Path) -> None:
+    write_world(tmp_path, mqtt_port=free_port(), http_base="http://127.0.0.1:9", seed=3)
+    stop, log = tmp_path / "stop", tmp_path / "sent.jsonl"
+    command = [sys.executable, "-m", "weftline.testing.world.suppliers", "--folder", str(tmp_path), "--speed", "20"]
+    command += ["--exit-with-parent", "--stop-file", str(stop), "--log", str(log)]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE)
+    assert child.stdin is not None
+    try:
+        until = time.monotonic() + 10
+        while not (log.exists() and log.stat().st_size) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert child.poll() is None
+        if how == "stop file":
+            stop.touch()
+        elif how == "SIGTERM":
+            child.terminate()
+        else:
+            child.stdin.close()
+        assert child.wait(5) == 0
+        assert _rows(log)
+    finally:
+        child.kill()
+        child.wait()
+        if not child.stdin.closed:
+            child.stdin.close()
 
 
 def test_a_taken_port_moves_the_broker_and_the_documents(tmp_path: Path) -> None:
