@@ -1,6 +1,6 @@
 """Write docs/screenshots/*.png of a running website: every page at 1440 and 390, light and dark.
 
-    python tools/screenshots.py URL --session COOKIE [--only tower] [--themes light,dark] [--widths 1440,390] [--out DIR]
+    python tools/screenshots.py URL --session COOKIE [--only tower] [--widths 1440,390] [--out DIR]
 
 The pages of one feed, one group and one dataset are found by following the first link of their lists.
 """

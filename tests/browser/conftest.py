@@ -1,4 +1,4 @@
-"""One browser per session and one server per kind of world; every page is watched for CSP, console and foreign hosts."""
+"""One browser per session, one server per kind of world; every page is watched for CSP, console and foreign hosts."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ class Server:
         self.listeners: set[asyncio.Queue[tuple[str, int]]] = set()
         self.streams = 0
         with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             self.port = probe.getsockname()[1]
         self.start()

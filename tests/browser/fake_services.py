@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the story reads as a table: one feed, one rule, one group a line
 """A seeded service behind the website: one story, no road. Times run from the moment it is made."""
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class FakeSite:
             return []
         if feeds == "hostile":
             return [
-                _spec(name, HOSTILE[(place + 1) % 8] if place % 2 else "", "" if place % 2 else HOSTILE[place], "mqtt",
+                _spec(name, HOSTILE[(place + 1) % 8] if place % 2 else "", "" if place % 2 else name, "mqtt",
                       ["rejecting", "silent", "live", "failing"][place % 4], 10, 4.0, 3, reason=name, received=10)
                 for place, name in enumerate(HOSTILE)
             ]  # fmt: skip

@@ -6,8 +6,9 @@ import time
 from urllib.parse import quote
 
 import pytest
-from conftest import AXE
 from fake_services import HOSTILE
+
+from conftest import AXE
 
 PAGES = {
     "tower": "/",
@@ -37,7 +38,8 @@ def overflow(page) -> str:
     """Tell what is wider than the window, if anything."""
     return page.evaluate(
         """() => { const wide = document.documentElement.scrollWidth - innerWidth; if (wide <= 0) return '';
-        const guilty = [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1
+        const guilty = [...document.querySelectorAll('body *')].filter(e =>
+          e.getBoundingClientRect().right > innerWidth + 1
           && !e.closest('.scroll, .original, .hide'));
         return `${wide}px: ` + guilty.slice(0, 4).map(e => e.tagName + '.' + e.className).join(' ') }"""
     )
@@ -79,8 +81,10 @@ def test_what_fingers_touch_is_44_pixels_high(worlds, visit) -> None:
     for path in ("/", "/feeds", "/quarantine/q2", "/account"):
         page.goto(server.url + path)
         found = page.evaluate(
-            """() => [...document.querySelectorAll('button, .btn, .facets a, .bottom a, input:not([type=hidden]):not([type=checkbox]), select')]
-            .filter(e => e.checkVisibility()).map(e => [e.textContent.trim().slice(0, 30) || e.id, e.getBoundingClientRect().height])
+            """() => [...document.querySelectorAll(
+              'button, .btn, .facets a, .bottom a, input:not([type=hidden]):not([type=checkbox]), select')]
+            .filter(e => e.checkVisibility())
+            .map(e => [e.textContent.trim().slice(0, 30) || e.id, e.getBoundingClientRect().height])
             .filter(([, height]) => height > 0 && height < 43.5)"""
         )
         if found:

@@ -1,4 +1,4 @@
-"""What people do: sign in, become the first administrator, work without a mouse, without scripts, with a lost session."""
+"""What people do: sign in, become the first administrator, work without a mouse, a script, or their session."""
 
 from __future__ import annotations
 

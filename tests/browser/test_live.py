@@ -1,4 +1,4 @@
-"""Live pages: values change in place, one stream for all tabs, a restart is told and survived, Pause holds everything."""
+"""Live pages: values change in place, one stream for all tabs, a restart is told and survived, Pause holds."""
 
 from __future__ import annotations
 

@@ -128,8 +128,10 @@ def page_of(rows: Sequence[FeedRow], query: FeedQuery, size: int = PAGE) -> Feed
     return FeedPage(shown, len(rows), len(found), facets, _encode(key(shown[-1])) if len(ordered) > size else "")
 
 
-def group_feeds(rows: Sequence[FeedRow], by: Callable[[FeedRow], str], groups: int, each: int) -> list[FeedGroup]:
-    """Return the `groups` worst groups in order, each with its `each` worst feeds; small fabrics are shown whole."""
+def group_feeds(
+    rows: Sequence[FeedRow], by: Callable[[FeedRow], str], groups: int, each: int, *, calm: bool = True
+) -> list[FeedGroup]:
+    """Return the `groups` worst groups in order, each with its worst feeds; without `calm`, only those in trouble."""
     sorted_rows = sorted(rows, key=SORTS["worst"])
     members: dict[str, list[FeedRow]] = {}
     for row in sorted_rows:
@@ -138,5 +140,6 @@ def group_feeds(rows: Sequence[FeedRow], by: Callable[[FeedRow], str], groups: i
     for name, inside in list(members.items())[:groups]:
         counts = Counter(state_shape(row.state, critical=row.critical) for row in inside)
         shapes = sorted(counts.items(), key=lambda pair: RANK[pair[0]])
-        found.append(FeedGroup(name, len(inside), shapes, inside[:each], max(len(inside) - each, 0)))
+        shown = [row for row in inside[:each] if calm or _rank(row) < RANK["normal"]]
+        found.append(FeedGroup(name, len(inside), shapes, shown, len(inside) - len(shown)))
     return found

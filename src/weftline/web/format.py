@@ -108,10 +108,8 @@ def placed(micros: int, zone: ZoneInfo, now: int, *, fine: bool = False) -> str:
 def _shown(character: str) -> str:
     if character in JOINERS or unicodedata.category(character) not in CONTROL:
         return character
-    point = ord(character)
-    if point < 0x20:
-        return chr(0x2400 + point)
-    return "␡" if point == 0x7F else f"⟨U+{point:04X}⟩"
+    # The pictures of control characters (U+2400 …) are missing from most fonts; their numbers are not.
+    return f"⟨U+{ord(character):04X}⟩"
 
 
 def visible(text: object, limit: int = 0) -> str:

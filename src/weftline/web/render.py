@@ -122,8 +122,14 @@ def _ago(now: int, micros: int | None) -> Markup:
         return Markup('<span class="nil">unknown</span>')
     iso = written.isotime(micros)
     return Markup('<time class="age" datetime="{}" title="{} UTC" data-since="{}">{}</time>').format(
-        iso, iso.replace("T", " ").rstrip("Z"), micros // 1000, written.age((now - micros) / 1e6)
+        iso, iso.replace("T", " ").rstrip("Z"), micros // 1000, written.age(_passed(now, micros))
     )
+
+
+def _passed(now: int, micros: int) -> float:
+    """Return seconds since a moment; what happened while the page was made happened now."""
+    seconds = (now - micros) / 1e6
+    return 0.0 if -1 < seconds < 0 else seconds
 
 
 def _until(now: int, micros: int) -> str:

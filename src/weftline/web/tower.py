@@ -81,7 +81,7 @@ def _picture(visit: Visit) -> Picture:
     partner = [row for row in feeds if row.partner]
     plant = [row for row in feeds if not row.partner]
     whole = len(feeds) <= WHOLE
-    each, groups = (12, 40) if whole else (3, 12)
+    each, groups = (12, 40) if whole else (2, 12)
     counts: Counter[str] = Counter(row.state for row in feeds)
     measured = [row for row in feeds if row.latency_ours.p99 is not None]
     complete = [row for row in feeds if row.completeness is not None]
@@ -89,8 +89,8 @@ def _picture(visit: Visit) -> Picture:
     spoken = [row.rate_per_minute for row in feeds if row.rate_per_minute is not None]
     return Picture(
         now,
-        group_feeds(partner, lambda row: row.partner, groups, each),
-        group_feeds(plant, lambda row: row.site or "no site", groups, each),
+        group_feeds(partner, lambda row: row.partner, groups, each, calm=whole),
+        group_feeds(plant, lambda row: row.site or "no site", groups, each, calm=whole),
         len({row.partner for row in partner}),
         len({row.site for row in plant}),
         [(state, counts[state], state_shape(state)) for state in STATES if counts[state]],

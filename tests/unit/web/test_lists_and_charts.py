@@ -69,6 +69,8 @@ def test_a_broken_or_foreign_page_position_shows_the_first_page() -> None:
 def test_groups_put_the_one_with_the_worst_feed_first_and_count_the_rest() -> None:
     rows = [row(f"a{n}", site="A") for n in range(9)] + [row("b", "failing", site="B")]
     groups = group_feeds(rows, lambda one: one.site, 5, 3)
+    in_trouble = group_feeds(rows, lambda one: one.site, 5, 3, calm=False)
+    assert [len(group.shown) for group in in_trouble] == [1, 0]
     assert [(group.name, group.feeds, len(group.shown), group.more) for group in groups] == [
         ("B", 1, 1, 0),
         ("A", 9, 3, 6),
@@ -116,9 +118,9 @@ def test_small_charts_keep_the_smallest_count_visible() -> None:
 
 def record(original: str, field: str, found: str, encoding="utf-8") -> QuarantineRecord:
     return QuarantineRecord(
-        id=1, group="g", feed="f", contract="c", stage="contract", code="rule", received=1, lane="l", frame=1, position=0,
-        violations=[ViolationView(rule="r", field=field, found=found, expected="e")], attributes={}, size=len(original),
-        original=original, encoding=encoding,
+        id=1, group="g", feed="f", contract="c", stage="contract", code="rule", received=1, lane="l", frame=1,
+        position=0, violations=[ViolationView(rule="r", field=field, found=found, expected="e")], attributes={},
+        size=len(original),         original=original, encoding=encoding,
     )  # fmt: skip
 
 

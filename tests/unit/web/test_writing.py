@@ -50,12 +50,12 @@ def test_sizes_have_units() -> None:
 
 
 def test_what_could_hide_or_reorder_text_is_shown() -> None:
-    assert visible("a\x00b\x1bc\x7f") == "a␀b␛c␡"
+    assert visible("a\x00b\x1bc\x7f") == "a⟨U+0000⟩b⟨U+001B⟩c⟨U+007F⟩"
     assert visible("\u202egnp.exe") == "⟨U+202E⟩gnp.exe"
     assert visible("👩‍🏭 ok") == "👩‍🏭 ok"
     assert visible("خط الإنتاج") == "خط الإنتاج"
     assert visible("x" * 50, 10) == "x" * 9 + "…"
-    assert visible_lines("a\r\nb\tc\x07") == "a\nb\tc␇"
+    assert visible_lines("a\r\nb\tc\x07") == "a\nb\tc⟨U+0007⟩"
 
 
 @given(st.text())

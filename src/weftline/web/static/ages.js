@@ -19,7 +19,8 @@ export function keepAges(skew, isPaused) {
     if (shown) shown.textContent = clock.format(now);
     if (isPaused()) return;
     for (const item of document.querySelectorAll("time[data-since]")) {
-      const text = age((now - Number(item.dataset.since)) / 1000);
+      const passed = (now - Number(item.dataset.since)) / 1000;
+      const text = age(passed < 0 && passed > -1 ? 0 : passed);
       if (item.textContent !== text) item.textContent = text;
     }
   }, 1000);
