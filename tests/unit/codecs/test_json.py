@@ -130,3 +130,18 @@ def test_one_broken_line_in_a_large_block_is_found_without_reading_all_of_it_slo
     assert [record.position for record in decoded.undecodable] == [12_345]
     assert decoded.fields.column("a").to_pylist() == [n for n in range(20_000) if n != 12_345]
     assert len(read) < 400
+
+
+@pytest.mark.parametrize(
+    ("payload", "codes"),
+    [
+        (b'{"a":1}{"a":2}\n{"b":\n{}}', ["json-syntax"] * 3),  # three objects on three lines, none on a line of its own
+        (b'{"a":1}\n{"a":2}{"a":3}\n', ["json-syntax"]),
+        (b'{"a":[1]}\n{"a":[NaN]}\n{"a":["Info"]}', ["json-number"]),
+        (b'{"a":{"b":1}}\n{"a":{"b":1,"b":2}}', ["json-duplicate-key"]),
+    ],
+)
+def test_the_bulk_road_is_not_fooled_by_what_pyarrow_accepts(payload: bytes, codes: list[str]) -> None:
+    decoded = ndjson(payload)
+    assert [record.code for record in decoded.undecodable] == codes
+    assert decoded.records == {1: payload.strip().count(b"\n") + 1}
