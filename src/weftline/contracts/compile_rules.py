@@ -225,12 +225,15 @@ def _multiple(step: Any, kind: Type, place: str) -> Draft:
     scale = kind.scale if kind.kind is Kind.DECIMAL else 18
     wanted = f"CAST('{number:f}' AS DECIMAL(38,{max(scale, 15)}))"
     target = f"DECIMAL(38,{max(scale, 15)})"
-    through = "CAST({v} AS VARCHAR)" if kind.kind is Kind.NUMBER else "{v}"
-    rest = f"TRY(TRY_CAST({through} AS {target}) % {wanted})"
+    exact = f"TRY_CAST(CAST({{v}} AS VARCHAR) AS {target})" if kind.kind is Kind.NUMBER else f"TRY_CAST({{v}} AS {target})"
+    fails = f"TRY({exact} % {wanted}) <> 0"
+    if kind.kind is Kind.NUMBER:
+        # Digits beyond the scale would be rounded away, and with them what makes the value no multiple.
+        fails = f"{fails} OR CAST({exact} AS DOUBLE) <> {{v}}"
     return Draft(
         "multipleOf",
         f"a multiple of {step}",
-        lambda v: f"CASE WHEN {v} IS NOT NULL THEN COALESCE({rest.replace('{v}', v)} <> 0, true) END",
+        lambda v: f"CASE WHEN {v} IS NOT NULL THEN COALESCE({fails.replace('{v}', v)}, true) END",
     )
 
 
