@@ -21,6 +21,7 @@ __all__ = ["run_demo"]
 
 ACCOUNT = "admin@demo.example"
 LOOK_SECONDS = 1.0
+SETTLE_LOOKS = 5
 TERMS = ("received", "stored", "quarantined", "duplicate", "ignored", "expired", "waiting")
 
 
@@ -66,8 +67,17 @@ class _Show:
             if self._seconds is not None:
                 self._remember(await asyncio.to_thread(remote.get, "/api/v1/tower"))
         await asyncio.to_thread(self._world.stop_simulators)
-        ledger = await asyncio.to_thread(remote.call, "ledger")
+        ledger = await self._settled(remote)
         self._report(ledger)
+
+    async def _settled(self, remote: Remote) -> list[dict[str, Any]]:
+        """Read the ledger once nothing waits any more, at most five seconds after the last record."""
+        for _ in range(SETTLE_LOOKS):
+            await asyncio.sleep(LOOK_SECONDS)
+            rows: list[dict[str, Any]] = await asyncio.to_thread(remote.call, "ledger")
+            if all(row["waiting"] == 0 and row["balanced"] for row in rows):
+                break
+        return rows
 
     def _remember(self, tower: dict[str, Any]) -> None:
         """Keep each thing the tower said needs a person; a simulator never tells the server anything."""

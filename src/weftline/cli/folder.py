@@ -10,7 +10,7 @@ import typer
 
 from weftline.cli.context import FabricOption, FormatOption, checked_format, emit, folder_of, note, say
 from weftline.connectors.registry import connector
-from weftline.errors import NotFoundError, nearest
+from weftline.errors import Complaint, NotFoundError, nearest
 from weftline.fabric import scaffold
 from weftline.fabric.schema import schema as schema_of
 from weftline.service.plugins import FolderInvalidError, check_folder, plugins
@@ -47,22 +47,13 @@ def check(fabric: FabricOption = None, format: FormatOption = "table") -> None: 
     root = folder_of(fabric)
     checked = check_folder(root)
     if format == "json":
-        found = [
-            {
-                "code": item.code,
-                "file": item.place,
-                "line": item.line,
-                "column": item.column,
-                "found": item.found,
-                "expected": item.expected,
-                "next": item.next_step,
-            }
-            for item in checked.complaints
-        ]
-        emit({"ok": not found, "complaints": found})
+        found = [_finding(item) for item in checked.complaints]
+        emit({"ok": not found, "complaints": found, "warnings": [_finding(item) for item in checked.warnings]})
     else:
         for item in checked.complaints:
             note(item.sentence())
+        for item in checked.warnings:
+            note(f"warning: {item.sentence()}")
         spec = checked.folder.spec
         if spec is not None and not checked.complaints:
             counts = f"{len(spec.feeds)} feeds, {len(spec.contracts)} contracts, {len(spec.connections)} connections"
@@ -73,6 +64,18 @@ def check(fabric: FabricOption = None, format: FormatOption = "table") -> None: 
     if checked.complaints:
         note(f"{len(checked.complaints)} problem{'s' if len(checked.complaints) > 1 else ''}")
         raise typer.Exit(1)
+
+
+def _finding(item: Complaint) -> dict[str, object]:
+    return {
+        "code": item.code,
+        "file": item.place,
+        "line": item.line,
+        "column": item.column,
+        "found": item.found,
+        "expected": item.expected,
+        "next": item.next_step,
+    }
 
 
 def schema(kind: Annotated[str, typer.Argument(help="Kind of document, as feed or contract.")]) -> None:

@@ -37,7 +37,7 @@ def up(
 
 def demo(
     port: Annotated[int, typer.Option(help="TCP port of the website.")] = 8420,
-    speed: Annotated[float, typer.Option(min=0.1, max=100, help="How fast the world runs.")] = 1.0,
+    speed: Annotated[float, typer.Option(min=1, max=100, help="How fast the world runs.")] = 1.0,
     for_seconds: Annotated[float | None, typer.Option("--for", min=1, help="Stop after so many seconds.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the world; another one has other troubles.")] = 1,
     trouble: Annotated[bool, typer.Option("--trouble/--no-trouble", help="Scripted trouble, or a calm world.")] = True,

@@ -20,7 +20,7 @@ from weftline.ingest.feeds import FeedBook
 from weftline.ingest.keys import KeysInFlight
 from weftline.ingest.monitor import Monitor
 from weftline.ingest.prepare import Prepared, Preparer
-from weftline.ingest.workers import BlockWorker, LaneWorker, Submission, frame_times
+from weftline.ingest.workers import BlockWorker, Chain, LaneWorker, Submission, frame_times
 from weftline.ingest.writer import Writer
 from weftline.model.feed import ConnectionState
 from weftline.model.position import LaneId, Position
@@ -74,14 +74,13 @@ class Road:
         self._lane_worker = LaneWorker(self.lanes, lane_preparer, self.writer, self._committed, clock)
         self._block_worker = BlockWorker(block_preparer, self.writer, self._committed, lake, clock)
         self.admission = Admission(lake, folder, self._behind, least_free=least_free)
-        self._submitted: dict[str, tuple[int, int]] = {}
+        self._chains: dict[str, Chain] = {}
         self._pending: Counter[int] = Counter()
         self._repeats = 0
         self._guard = threading.Lock()
         self._listeners: list[Listener] = []
         self._stop = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="weftline-ticker", daemon=True)
-        self._waiting: tuple[float, dict[int, int] | None] = (-1.0, {})
         self._positions: dict[str, int] = {}
 
     def start(self) -> None:
@@ -155,16 +154,16 @@ class Road:
         if any(draft.flags & FrameFlag.DUPLICATE for draft in drafts):
             producer = f"again:{producer}"
         with self._guard:
-            epoch, end = self._submitted.get(producer) or self._known(producer)
-            end = max([end, *(draft.offset for draft in drafts)])
+            chain = self._chains.get(producer)
+            if chain is None or chain.broken:
+                chain = self._chains[producer] = self._chain(producer)
             if producer.startswith("again:"):
-                end += 1
-                drafts = [draft._replace(offset=end) for draft in drafts]
-            self._submitted[producer] = (epoch, end)
+                drafts = [draft._replace(offset=chain.end + 1) for draft in drafts]
+            chain.end = end = max([chain.end, *(draft.offset for draft in drafts)])
             for draft in drafts:
                 self._pending[draft.feed] += 1
         future.add_done_callback(lambda _: self._settled(producer, drafts, last=last))
-        self._block_worker.submit(Submission(producer, epoch, drafts, last, end, future))
+        self._block_worker.submit(Submission(producer, chain, drafts, last, end, future))
         return future
 
     def position(self, producer: str) -> Position | None:
@@ -207,13 +206,8 @@ class Road:
 
     def waiting(self) -> dict[int, int] | None:
         """Count by reading: frames after the checkpoints, and blocks on the way; None where there are too many."""
-        age, counted = self._waiting
-        if self.clock.steady() - age < TICK_SECONDS:
-            return counted
         found = self.waiting_now()
-        counted = found if sum(found.values()) < WAITING_FRAMES_READ else None
-        self._waiting = (self.clock.steady(), counted)
-        return counted
+        return found if sum(found.values()) < WAITING_FRAMES_READ else None
 
     def waiting_now(self) -> dict[int, int]:
         """Count frames after the checkpoints by reading them, and blocks on the way, per feed id."""
@@ -241,16 +235,16 @@ class Road:
         known = self.lake.position(f"lane:{lane.name}")
         return known.offset + 1 if known is not None and known.epoch == lane.epoch else lane.tail().first
 
-    def _known(self, producer: str) -> tuple[int, int]:
+    def _chain(self, producer: str) -> Chain:
         known = self.lake.position(producer)
-        return (known.epoch, known.offset) if known else (1, -1)
+        return Chain(known.epoch, known.offset) if known else Chain(1, -1)
 
     def _settled(self, producer: str, drafts: Sequence[Draft], *, last: bool) -> None:
         with self._guard:
             for draft in drafts:
                 self._pending[draft.feed] -= 1
             if last:
-                self._submitted.pop(producer, None)
+                self._chains.pop(producer, None)
 
     def _behind(self) -> tuple[int, int]:
         frames = sum(lane.tail().next - self._positions.get(lane.name, lane.tail().next) for lane in self.lanes())

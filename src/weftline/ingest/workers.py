@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -13,13 +14,14 @@ import structlog
 
 from weftline.batch import TIMESTAMP, Draft, Frame, FrameFlag
 from weftline.clock import Clock
+from weftline.errors import AdmissionError
 from weftline.ingest.prepare import Prepared, Preparer
 from weftline.ingest.writer import Writer
 from weftline.model.position import Position
 from weftline.spool.base import Log
 from weftline.store.lake import Committed, Lake
 
-__all__ = ["BlockWorker", "Done", "LaneWorker", "Submission"]
+__all__ = ["BlockWorker", "Chain", "Done", "LaneWorker", "Submission"]
 
 log = structlog.get_logger()
 GROUP_SECONDS = 0.1
@@ -106,15 +108,35 @@ class LaneWorker:
             self._wake.set()
 
 
+@dataclass(slots=True)
+class Chain:
+    """The submissions of one producer since it was last read from the lake: after one fails, none of them commits."""
+
+    epoch: int
+    end: int
+    """Offset of the newest draft submitted."""
+    broken: bool = False
+
+    def check(self) -> None:
+        """Raise where an earlier submission failed, so that the producer's position never passes a hole."""
+        if self.broken:
+            raise AdmissionError(
+                place="a source that skips the spool",
+                found="a block whose predecessor was not stored",
+                expected="blocks in order",
+                next_step="It is read again from the lake's position.",
+            )
+
+
 class Submission(NamedTuple):
     """Blocks of one producer that skip the spool; the future ends after their commit."""
 
     producer: str
-    epoch: int
+    chain: Chain
     drafts: Sequence[Draft]
     last: bool
     end: int
-    """Offset of the newest draft."""
+    """Offset of the newest draft of this submission."""
     future: Future[Position]
 
 
@@ -150,9 +172,11 @@ class BlockWorker:
                 self._take(submission)
             except Exception as error:  # noqa: BLE001 - the connector gets it and keeps its source unacknowledged
                 log.error("blocks not taken", producer=submission.producer, error=repr(error))
+                submission.chain.broken = True
                 submission.future.set_exception(error)
 
     def _take(self, submission: Submission) -> None:
+        submission.chain.check()
         now = self._clock.now()
         frames = [
             Frame(
@@ -167,14 +191,20 @@ class BlockWorker:
             for draft in submission.drafts
         ]
         prepared = self._preparer.prepare(
-            submission.producer, submission.epoch, frames, last=submission.end, spooled=False, complete=submission.last
+            submission.producer,
+            submission.chain.epoch,
+            frames,
+            last=submission.end,
+            spooled=False,
+            complete=submission.last,
         )
-        done = self._writer.commit(prepared)
+        done = self._writer.commit(prepared, submission.chain.check)
         done.add_done_callback(lambda future: self._committed(submission, prepared, future))
 
     def _committed(self, submission: Submission, prepared: Prepared, future: Future[Committed]) -> None:
         error = future.exception()
         if error is not None:
+            submission.chain.broken = True
             submission.future.set_exception(error)
             return
         self._done(prepared, future.result())

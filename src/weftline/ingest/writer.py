@@ -33,6 +33,7 @@ class _Task(NamedTuple):
     prepared: Prepared | None
     action: Callable[[], Any] | None
     done: Future[Any]
+    check: Callable[[], None] | None = None
 
 
 class Writer:
@@ -54,10 +55,13 @@ class Writer:
         """Start the thread."""
         self._thread.start()
 
-    def commit(self, prepared: Prepared) -> Future[Committed]:
-        """Queue a group; blocks while three groups wait, so that the workers feel the lake's pace."""
+    def commit(self, prepared: Prepared, check: Callable[[], None] | None = None) -> Future[Committed]:
+        """Queue a group; blocks while three groups wait, so that the workers feel the lake's pace.
+
+        `check` runs right before the commit and may raise: what stood before it failed.
+        """
         done: Future[Committed] = Future()
-        self._tasks.put(_Task(prepared, None, done))
+        self._tasks.put(_Task(prepared, None, done, check))
         return done
 
     def run(self, action: Callable[[], Any]) -> Future[Any]:
@@ -76,6 +80,8 @@ class Writer:
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
             try:
+                if task.check is not None:
+                    task.check()
                 if task.prepared is not None:
                     task.done.set_result(self._commit(task.prepared))
                 elif task.action is not None:

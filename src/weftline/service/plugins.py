@@ -18,6 +18,10 @@ from weftline.model.dataset import Column, DatasetSpec
 __all__ = ["Checked", "FolderInvalidError", "check_folder", "plugins"]
 
 
+WARNINGS = frozenset({"contract-dataset-scope"})
+"""Codes of findings that a person should know and may accept."""
+
+
 class FolderInvalidError(InputError):
     """Carry every complaint of a folder that does not pass `check`."""
 
@@ -41,6 +45,8 @@ class Checked:
 
     folder: Folder
     complaints: tuple[Complaint, ...]
+    warnings: tuple[Complaint, ...]
+    """Findings that keep nothing from running."""
     plans: dict[tuple[str, str], tuple[ObjectPlan, ...]]
     datasets: tuple[DatasetSpec, ...]
 
@@ -74,7 +80,9 @@ def check_folder(path: Path, installed: Plugins | None = None) -> Checked:
     datasets, found = _datasets(plans, contracts)
     complaints += found
     unique = sorted(dict.fromkeys(complaints), key=lambda item: (item.place, item.line, item.column, item.code))
-    return Checked(folder, tuple(unique), plans, datasets)
+    wrong = tuple(item for item in unique if item.code not in WARNINGS)
+    warnings = tuple(item for item in unique if item.code in WARNINGS)
+    return Checked(folder, wrong, warnings, plans, datasets)
 
 
 def _datasets(

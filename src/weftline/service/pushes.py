@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from weftline.batch import FrameFlag
 from weftline.connectors.http.recent import KnownPush
 from weftline.connectors.http.source import HttpSource
 from weftline.errors import NotFoundError, UsageError, nearest
@@ -48,6 +49,8 @@ def known_pushes(road: Road, lake: Lake, connection: str, since: int) -> Iterabl
     """Return pushes since a time (microseconds UTC) from the lane's frames and the lake's receipts."""
     lane = road.lane(connection)
     for frame in road.frames_seen(connection, since):
+        if frame.flags & FrameFlag.DUPLICATE:
+            continue  # a repeat leads to the receipt of the first push, which has its own frame or receipt
         yield KnownPush(frame.feed, frame.identity, frame.received, lane, frame.offset)
     table = lake.scan(
         "SELECT feed, identity, epoch_us(received) AS received, producer, epoch, frame FROM weftline.receipt "

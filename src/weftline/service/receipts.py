@@ -31,7 +31,7 @@ class Receipts:
             {"producer": f"lane:{lane}", "epoch": epoch, "frame": offset},
         ).to_pylist()
         if rows:
-            return self._committed(receipt_id, lane, offset, rows[0])
+            return self._committed(receipt_id, (lane, epoch, offset), rows[0])
         for log in self._road.lanes():
             if log.name == lane and log.epoch == epoch and log.tail().first <= offset < log.tail().next:
                 frame = log.read(offset, 1, 1)[0]
@@ -46,10 +46,10 @@ class Receipts:
             raise NotFoundError(place="receipts", found=f"'{receipt_id}'", expected="an id as <lane>-<epoch>-<offset>")
         return lane, int(epoch), int(rest)
 
-    def _committed(self, receipt_id: str, lane: str, offset: int, row: dict[str, Any]) -> ReceiptView:
+    def _committed(self, receipt_id: str, place: tuple[str, int, int], row: dict[str, Any]) -> ReceiptView:
         outcomes: list[RecordOutcome] = []
         if row["quarantined"]:
-            outcomes = self._quarantined(lane, offset)
+            outcomes = self._quarantined(*place)
         return ReceiptView(
             id=receipt_id,
             feed=self._road.book().name(row["feed"]),
@@ -64,12 +64,12 @@ class Receipts:
             outcomes=outcomes,
         )
 
-    def _quarantined(self, lane: str, offset: int) -> list[RecordOutcome]:
+    def _quarantined(self, lane: str, epoch: int, offset: int) -> list[RecordOutcome]:
         table = self._lake.scan(
             "SELECT q.id, q.position, to_json(q.violations) AS violations FROM weftline.quarantine q "
-            "JOIN weftline.dictionary d ON d.kind = 'lane' AND d.id = q.lane "
-            "WHERE d.name = $lane AND q.frame = $frame ORDER BY q.position LIMIT $shown",
-            {"lane": f"lane:{lane}", "frame": offset, "shown": OUTCOMES_SHOWN},
+            "JOIN weftline.checkpoint c ON c.lane = q.lane "
+            "WHERE c.producer = $producer AND c.epoch = $epoch AND q.frame = $frame ORDER BY q.position LIMIT $shown",
+            {"producer": f"lane:{lane}", "epoch": epoch, "frame": offset, "shown": OUTCOMES_SHOWN},
         )
         return [
             RecordOutcome(

@@ -135,7 +135,9 @@ def _kept_count(prepared: Prepared) -> Prepared:
     terms = [name for name in LEDGER.names if name not in {"feed", "hour"}]
     summed = both.group_by(["feed", "hour"]).aggregate([(term, "sum") for term in terms])
     columns = [summed["feed"], summed["hour"], *(pc.fill_null(summed[f"{term}_sum"], 0) for term in terms)]
-    return replace(prepared, group=replace(prepared.group, ledger=pa.table(columns, names=LEDGER.names).cast(LEDGER)))
+    kept = pa.table(columns, names=LEDGER.names).cast(LEDGER)
+    records = pc.sum(kept["received"]).as_py() or 0
+    return replace(prepared, group=replace(prepared.group, ledger=kept, records=records))
 
 
 def _view(job: int, group: str, state: str, progress: dict[str, Any]) -> ReplayView:

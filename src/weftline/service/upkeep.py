@@ -15,6 +15,7 @@ __all__ = ["Upkeep"]
 log = structlog.get_logger()
 LOOK_SECONDS = 2.0
 RETAIN_SECONDS = 3600.0
+DAY_SECONDS = 86_400.0
 MICROS = 1_000_000
 
 
@@ -67,10 +68,10 @@ class Upkeep:
         if self._fabric.clock.steady() - self._retained < RETAIN_SECONDS:
             return
         self._retained = self._fabric.clock.steady()
-        horizons = Horizons(quarantine=self._fabric.retention["quarantine"])
+        horizons = Horizons(quarantine=self._fabric.retention["quarantine"] / DAY_SECONDS)
         now = self._fabric.clock.now()
         done = self._fabric.road.writer.run(lambda: retain(self._fabric.lake, now, horizons)).result()
-        self._fabric.decisions.expire()
+        self._fabric.decisions.expire(self._fabric.retention["decisions"])
         self._fabric.people.tidy()
         log.info("retention done", **done)
 

@@ -157,8 +157,8 @@ def _compose(
     opened.append(decisions)
     door = Door(LakeRows(lake), guard, decisions, clock)
     people = People(PeopleTable(control), clock)
-    replays = Replays(road, lake, Preparer(road.book, _runner(), KeysInFlight(lake)), JobTable(control), clock)
-    retention = spec.settings.retention
+    preparer = Preparer(road.book, _runner(), KeysInFlight(lake))
+    replays = Replays(road, lake, preparer, JobTable(control), clock)
     fabric = Fabric(
         folder=path,
         spec=spec,
@@ -177,15 +177,17 @@ def _compose(
         keys=Keys(KeyTable(control), people, clock),
         replays=replays,
         incidents=IncidentBook(IncidentTable(control), clock),
-        retention={
-            "quarantine": seconds(retention.quarantine),
-            "archive": seconds(retention.archive),
-            "decisions": seconds(retention.decisions),
-        },
+        retention=_retention(spec),
     )
     if start:
         road.start()
     return fabric
+
+
+def _retention(spec: FabricSpec) -> dict[str, float]:
+    kept = spec.settings.retention
+    named = {"quarantine": kept.quarantine, "archive": kept.archive, "decisions": kept.decisions}
+    return {kind: seconds(text) for kind, text in named.items()}
 
 
 def _runner() -> PlanRunner:
