@@ -27,6 +27,7 @@ CHUNK, SMALL = 4096, 256
 CELLS = 1 << 26
 """Cells one call may hold; a feed that invents a field name per record is refused before it fills the memory."""
 KEEP_BRACKETS: Final = bytes(code for code in range(256) if code not in b"{}[]")
+KEEP_BRACES: Final = bytes(code for code in range(256) if code not in b"{}\n")
 TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 NO_NUMBERS = re.compile(rb"[:\[,]\s*-?(?:NaN|Inf)")
@@ -177,16 +178,19 @@ def bulk(blob: bytes, count: int, expected: Mapping[str, pa.DataType], limits: L
 def _plain(blob: bytes, count: int, limits: Limits) -> bool:
     """Tell whether each line is one object of bounded length and depth in UTF-8, as far as bytes can tell.
 
-    A line that ends in `}` before one that starts with `{` ends every value: no valid document holds `}` and `{` with
-    only a line end between them. So as many rows as lines means one object a line.
+    Flat: each line has one brace that opens and then one that closes. If the reader then finds as many objects as lines,
+    every brace is an object's own, so every line is one object. Else: a line that ends in `}` before one that starts
+    with `{` ends every value, since no valid document holds the two with only a line end between them; again as many
+    objects as lines means one object a line.
     """
     if not blob.startswith(b"{") or not blob.endswith(b"}") or b"\r" in blob:
         return False
-    if blob.count(b"\n") != count - 1 or blob.count(b"}\n{") != count - 1:
-        return False
     if len(blob) > limits.record_bytes and not _short_lines(blob, limits.record_bytes):
         return False
-    if (b"[" in blob or blob.count(b"{") != count) and depth_over(blob, min(32, limits.depth)):
+    flat = blob.translate(None, KEEP_BRACES) == b"{}\n" * (count - 1) + b"{}"
+    if not flat and (blob.count(b"\n") != count - 1 or blob.count(b"}\n{") != count - 1):
+        return False
+    if (not flat or b"[" in blob) and depth_over(blob, min(32, limits.depth)):
         return False
     if blob.isascii():
         return True

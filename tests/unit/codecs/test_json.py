@@ -137,6 +137,7 @@ def test_one_broken_line_in_a_large_block_is_found_without_reading_all_of_it_slo
     [
         (b'{"a":1}{"a":2}\n{"b":\n{}}', ["json-syntax"] * 3),  # three objects on three lines, none on a line of its own
         (b'{"a":1}\n{"a":2}{"a":3}\n', ["json-syntax"]),
+        (b'{"a":"}"\n,"b":"{"}\n{"a":1}', ["json-syntax"] * 2),
         (b'{"a":[1]}\n{"a":[NaN]}\n{"a":["Info"]}', ["json-number"]),
         (b'{"a":{"b":1}}\n{"a":{"b":1,"b":2}}', ["json-duplicate-key"]),
     ],
