@@ -118,7 +118,9 @@ def run(rows: int = 200_000, failing: float = 0.0, *, rounds: int = 5, threads: 
     """Measure one share of failing rows; rates are rows per second, `ratio` is ours over the floor."""
     plan = _plan()
     runner = PlanRunner(threads=threads)
-    params = pa.table({"feed": pa.array([1], pa.int32()), "enforce0": pa.array([-1], pa.int64()), "future_limit": [300.0]})
+    params = pa.table(
+        {"feed": pa.array([1], pa.int32()), "enforce0": pa.array([-1], pa.int64()), "future_limit": [300.0]}
+    )
     result: dict[str, Any] = {"rows": rows, "failing": failing, "rules": len(plan.row_rules), "threads": threads}
     fields, table = batch(rows, failing, text=False)
     seconds, _ = _best(runner, FLOOR, {"batch": table}, rounds)

@@ -52,7 +52,7 @@ MOMENT = re.compile(
 BLANK = " \t\n\v\f\r"
 
 
-class Bad(Exception):
+class NotOfTypeError(Exception):
     """The text is not of the type."""
 
 
@@ -61,12 +61,12 @@ def number(value: Any) -> float | None:
         return None
     if isinstance(value, float | int):
         if not math.isfinite(value):
-            raise Bad
+            raise NotOfTypeError
         return float(value)
     if not value.strip(BLANK):
         return None
     if not NUMBER.fullmatch(value) or not math.isfinite(float(value)):
-        raise Bad
+        raise NotOfTypeError
     return float(value)
 
 
@@ -75,12 +75,12 @@ def whole(value: Any) -> int | None:
         return None
     if isinstance(value, float | int):
         if not math.isfinite(value) or value != int(value) or not -(2**63) <= int(value) < 2**63:
-            raise Bad
+            raise NotOfTypeError
         return int(value)
     if not value.strip(BLANK):
         return None
     if not WHOLE.fullmatch(value) or not -(2**63) <= int(value.strip(BLANK).split(".")[0]) < 2**63:
-        raise Bad
+        raise NotOfTypeError
     return int(value.strip(BLANK).split(".")[0])
 
 
@@ -91,7 +91,7 @@ def moment(value: Any) -> datetime | None:
         return None
     found = MOMENT.fullmatch(value)
     if not found:
-        raise Bad
+        raise NotOfTypeError
     year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
     offset = found[8] or "Z"
     shift = timedelta()
@@ -101,7 +101,7 @@ def moment(value: Any) -> datetime | None:
     try:
         return datetime(year, month, day, hour, minute, second, int((found[7] or "0")[:6].ljust(6, "0")), UTC) - shift
     except (ValueError, OverflowError) as error:
-        raise Bad from error
+        raise NotOfTypeError from error
 
 
 def truth(value: Any) -> bool | None:
@@ -114,13 +114,13 @@ def truth(value: Any) -> bool | None:
         return False
     if not text:
         return None
-    raise Bad
+    raise NotOfTypeError
 
 
 def read(reader: Any, value: Any, broken: set[str], name: str) -> Any:
     try:
         return reader(value)
-    except Bad:
+    except NotOfTypeError:
         broken.add(f"{name}.type")
         return None
 
@@ -170,10 +170,61 @@ def judge_all(rows: list[dict[str, Any]]) -> list[set[str]]:
     return broken
 
 
-NUMBERS = ["1", "-1.5", "98.6", "302", "302.1", "0.25", "1e3", "1e999", "NaN", "inf", "0x1F", "1_0", " 7 ", "7.0", "1.7", "", " ", "x", "5", "-5"]
-NUMBERS += ["9223372036854775807", "9223372036854775808", "10", ".5", "5.", "+5", "1e-3", "1,5", "007", "--1", "1e", "٣", "100000000000000000000"]
-TIMES = ["2024-01-02T03:04:05Z", "2024-01-02T03:09:05.000001Z", "2024-01-02T03:09:05Z", "2024-01-02 03:04", "2024-01-02T08:34:05.123456789+05:30"]
-TIMES += ["2024-01-02", "2024-02-30T00:00:00Z", "2024-01-02T24:00:00Z", "infinity", "", "x", "2024-1-2T03:04:05Z", "2024-01-02T03:04:60Z", "2030-01-01T00:00:00-14:00"]
+NUMBERS = [
+    "1",
+    "-1.5",
+    "98.6",
+    "302",
+    "302.1",
+    "0.25",
+    "1e3",
+    "1e999",
+    "NaN",
+    "inf",
+    "0x1F",
+    "1_0",
+    " 7 ",
+    "7.0",
+    "1.7",
+    "",
+    " ",
+    "x",
+    "5",
+    "-5",
+]
+NUMBERS += [
+    "9223372036854775807",
+    "9223372036854775808",
+    "10",
+    ".5",
+    "5.",
+    "+5",
+    "1e-3",
+    "1,5",
+    "007",
+    "--1",
+    "1e",
+    "٣",
+    "100000000000000000000",
+]
+TIMES = [
+    "2024-01-02T03:04:05Z",
+    "2024-01-02T03:09:05.000001Z",
+    "2024-01-02T03:09:05Z",
+    "2024-01-02 03:04",
+    "2024-01-02T08:34:05.123456789+05:30",
+]
+TIMES += [
+    "2024-01-02",
+    "2024-02-30T00:00:00Z",
+    "2024-01-02T24:00:00Z",
+    "infinity",
+    "",
+    "x",
+    "2024-1-2T03:04:05Z",
+    "2024-01-02T03:04:60Z",
+    "2030-01-01T00:00:00-14:00",
+]
 maybe = st.none()
 TEXT_ROWS = st.fixed_dictionaries(
     {
@@ -188,7 +239,8 @@ TEXT_ROWS = st.fixed_dictionaries(
 )
 TYPED_ROWS = st.fixed_dictionaries(
     {
-        "event_time": maybe | st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)).map(lambda at: at.replace(tzinfo=UTC)),
+        "event_time": maybe
+        | st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)).map(lambda at: at.replace(tzinfo=UTC)),
         "id": maybe | st.sampled_from(["A", "B1", "C22", "toolong"]),
         "temperature": maybe | st.floats(allow_nan=True, allow_infinity=True) | st.floats(-100, 400),
         "count": maybe | st.floats(-100, 100).map(round).map(float) | st.floats(),
@@ -224,19 +276,23 @@ def compare(rows: list[dict[str, Any]], schema: dict[str, pa.DataType], runner: 
 
 
 @given(st.lists(TEXT_ROWS, min_size=1, max_size=12))
-def test_the_masks_of_text_batches_are_those_of_the_slow_reading(runner: PlanRunner, rows: list[dict[str, Any]]) -> None:
+def test_the_masks_of_text_batches_are_those_of_the_slow_reading(
+    runner: PlanRunner, rows: list[dict[str, Any]]
+) -> None:
     compare(rows, {}, runner)
 
 
 @given(st.lists(TYPED_ROWS, min_size=1, max_size=12))
-def test_the_masks_of_typed_batches_are_those_of_the_slow_reading(runner: PlanRunner, rows: list[dict[str, Any]]) -> None:
+def test_the_masks_of_typed_batches_are_those_of_the_slow_reading(
+    runner: PlanRunner, rows: list[dict[str, Any]]
+) -> None:
     compare(rows, TYPES, runner)
 
 
 def outcome(reader: Any, value: Any) -> Any:
     try:
         return reader(value)
-    except Bad:
+    except NotOfTypeError:
         return None
 
 
@@ -254,7 +310,10 @@ def test_the_grammar_of_text_is_the_dialects_own(runner: PlanRunner, texts: list
     stages = Stages()
     scope = SourceScope(stages, pa.schema([("a", pa.string())]), None)
     compiler = Compiler(scope, place="")
-    columns = [(name, compiler.compile(f"CAST(a AS {kind})").sql) for name, kind in (("f", "DOUBLE"), ("i", "BIGINT"), ("t", "TIMESTAMP"))]
+    columns = [
+        (name, compiler.compile(f"CAST(a AS {kind})").sql)
+        for name, kind in (("f", "DOUBLE"), ("i", "BIGINT"), ("t", "TIMESTAMP"))
+    ]
     found = runner.run(stages.query(columns, "SELECT * FROM batch"), {"batch": pa.table({"s0": texts})})
     for text, row in zip(texts, found.to_pylist(), strict=True):
         assert row["f"] == outcome(number, text), repr(text)
@@ -262,14 +321,55 @@ def test_the_grammar_of_text_is_the_dialects_own(runner: PlanRunner, texts: list
         assert row["t"] == outcome(moment, text), repr(text)
 
 
-LEAVES = st.sampled_from(["a", "b", "c", "t", "d", "feed.p", "1", "-2.5", "'x'", "'2024-01-01T00:00:00Z'", "null", "true", "received_time"])
+LEAVES = st.sampled_from(
+    ["a", "b", "c", "t", "d", "feed.p", "1", "-2.5", "'x'", "'2024-01-01T00:00:00Z'", "null", "true", "received_time"]
+)
 
 
 def calls(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.one_of(
-        st.builds("({} {} {})".format, inner, st.sampled_from(["+", "-", "*", "/", "%", "||", "=", "<", "AND", "OR"]), inner),
-        st.builds("{}({})".format, st.sampled_from(["lower", "abs", "sqrt", "floor", "ln", "is_number", "length", "from_unix_ms", "from_unix_ns", "from_unix_s", "round", "to_unix_ms"]), inner),
-        st.builds("{}({}, {})".format, st.sampled_from(["power", "mod", "coalesce", "nullif", "least", "greatest", "left", "right", "add_seconds", "seconds_between"]), inner, inner),
+        st.builds(
+            "({} {} {})".format, inner, st.sampled_from(["+", "-", "*", "/", "%", "||", "=", "<", "AND", "OR"]), inner
+        ),
+        st.builds(
+            "{}({})".format,
+            st.sampled_from(
+                [
+                    "lower",
+                    "abs",
+                    "sqrt",
+                    "floor",
+                    "ln",
+                    "is_number",
+                    "length",
+                    "from_unix_ms",
+                    "from_unix_ns",
+                    "from_unix_s",
+                    "round",
+                    "to_unix_ms",
+                ]
+            ),
+            inner,
+        ),
+        st.builds(
+            "{}({}, {})".format,
+            st.sampled_from(
+                [
+                    "power",
+                    "mod",
+                    "coalesce",
+                    "nullif",
+                    "least",
+                    "greatest",
+                    "left",
+                    "right",
+                    "add_seconds",
+                    "seconds_between",
+                ]
+            ),
+            inner,
+            inner,
+        ),
         st.builds("substring({}, {}, {})".format, inner, inner, inner),
         st.builds("split_part({}, {}, {})".format, inner, inner, inner),
         st.builds("lpad({}, {}, {})".format, inner, inner, inner),
@@ -279,7 +379,11 @@ def calls(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.builds("parse_time({}, 'yyyy-MM-dd HH:mm:ss.SSSSSSSSS', 'Europe/Berlin')".format, inner),
         st.builds("unit_convert({}, {}, 'CEL')".format, inner, st.just("a")),
         st.builds("CASE WHEN {} THEN {} ELSE {} END".format, inner, inner, inner),
-        st.builds("CAST({} AS {})".format, inner, st.sampled_from(["BIGINT", "DOUBLE", "DECIMAL(9,3)", "BOOLEAN", "DATE", "TIME", "TIMESTAMP", "VARCHAR"])),
+        st.builds(
+            "CAST({} AS {})".format,
+            inner,
+            st.sampled_from(["BIGINT", "DOUBLE", "DECIMAL(9,3)", "BOOLEAN", "DATE", "TIME", "TIMESTAMP", "VARCHAR"]),
+        ),
         st.builds("({} IN ({}, {}))".format, inner, inner, inner),
         st.builds("({} BETWEEN {} AND {})".format, inner, inner, inner),
         st.builds("({} IS NULL)".format, inner),
@@ -292,7 +396,7 @@ ROW = st.fixed_dictionaries(
         "s1": maybe | st.integers(-(2**63), 2**63 - 1),
         "s2": maybe | st.floats(),
         "s3": maybe | st.integers(-(2**63), 2**63 - 1),
-        "s4": maybe | st.decimals(-10**30, 10**30, places=6, allow_nan=False, allow_infinity=False),
+        "s4": maybe | st.decimals(-(10**30), 10**30, places=6, allow_nan=False, allow_infinity=False),
     }
 )
 SCHEMA = pa.schema(
@@ -315,7 +419,9 @@ def test_no_expression_raises_whatever_the_data(runner: PlanRunner, text: str, r
     value = compiler.finite(compiler.compile(text))
     columns = pa.table({name: pa.array([row[name] for row in rows], SCHEMA.field(name).type) for name in SCHEMA.names})
     columns = columns.append_column("received", pa.array([RECEIVED] * len(rows), pa.timestamp("us", "UTC")))
-    found = runner.run(stages.query([("v", value.sql), ("f", any_of(value.fails))], "SELECT * FROM batch"), {"batch": columns})
+    found = runner.run(
+        stages.query([("v", value.sql), ("f", any_of(value.fails))], "SELECT * FROM batch"), {"batch": columns}
+    )
     assert found.num_rows == len(rows)
     assert found["f"].null_count == 0
     if pa.types.is_floating(found.schema.field("v").type):

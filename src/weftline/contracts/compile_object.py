@@ -115,8 +115,9 @@ class ObjectParts:
         if isinstance(target.source_unit, dict):
             expected = f"a unit that converts to {target.unit}"
             rules.append(self.add_row(f"{target.name}.unit", target.name, "unit", expected))
-        for draft in target.drafts:
-            rules.append(self.add_row(f"{target.name}.{draft.kind}", target.name, draft.kind, draft.expected))
+        rules += [
+            self.add_row(f"{target.name}.{one.kind}", target.name, one.kind, one.expected) for one in target.drafts
+        ]
         self.by_target[target.name] = rules
         for name, reason in target.not_run:
             self.not_run.append(NotRun(self.unused(f"{target.name}.{name}"), target.name, reason))
@@ -242,7 +243,9 @@ def _wanted(rule: Quality) -> bool:
     limit = rule.must.limits[0] if rule.must.limits else None
     if sense is None or limit not in (0, 1):
         found = f"{rule.must.name}: {', '.join(map(str, rule.must.limits))}"
-        raise RuleError(place=rule.must.name, found=found, expected="mustBe: true or mustBe: false for a condition on rows")
+        raise RuleError(
+            place=rule.must.name, found=found, expected="mustBe: true or mustBe: false for a condition on rows"
+        )
     return sense is bool(limit)
 
 
@@ -288,9 +291,11 @@ def _read_keys(parts: ObjectParts, notes: Notes) -> None:
     if primary:
         custom = {**schema.custom, **{key: value for prop in primary for key, value in prop.custom.items()}}
         keys.append((f"{schema.name}.primaryKey", tuple(prop.name for prop in primary), custom, primary[0].path))
-    for prop in props:
-        if prop.unique and [prop] != primary:
-            keys.append((f"{prop.name}.unique", (prop.name,), {**schema.custom, **prop.custom}, prop.path))
+    keys += [
+        (f"{prop.name}.unique", (prop.name,), {**schema.custom, **prop.custom}, prop.path)
+        for prop in props
+        if prop.unique and [prop] != primary
+    ]
     for name, columns, custom, path in keys:
         with notes.about(path, ", ".join(columns)):
             scope, window = _scope(custom)
@@ -353,7 +358,13 @@ def assemble(
             value = compiler.condition(sql.tree)
             names = [one.name for one in sql.tree.find_all(exp.Column) if not one.table]
             assert sql.rule is not None
-            building.flags.append(Flag(sql.rule, f"NOT {value.sql}" if sql.wanted else value.sql, fields_text(names, scope.column, compiler)))
+            building.flags.append(
+                Flag(
+                    sql.rule,
+                    f"NOT {value.sql}" if sql.wanted else value.sql,
+                    fields_text(names, scope.column, compiler),
+                )
+            )
     _judge_time(parts, building, params, reads)
     _judge_sets(parts, building, reads, scope, about, checking=checking)
     for unique in parts.unique_rules:

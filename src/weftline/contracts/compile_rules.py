@@ -225,7 +225,9 @@ def _multiple(step: Any, kind: Type, place: str) -> Draft:
     scale = kind.scale if kind.kind is Kind.DECIMAL else 18
     wanted = f"CAST('{number:f}' AS DECIMAL(38,{max(scale, 15)}))"
     target = f"DECIMAL(38,{max(scale, 15)})"
-    exact = f"TRY_CAST(CAST({{v}} AS VARCHAR) AS {target})" if kind.kind is Kind.NUMBER else f"TRY_CAST({{v}} AS {target})"
+    exact = (
+        f"TRY_CAST(CAST({{v}} AS VARCHAR) AS {target})" if kind.kind is Kind.NUMBER else f"TRY_CAST({{v}} AS {target})"
+    )
     fails = f"TRY({exact} % {wanted}) <> 0"
     if kind.kind is Kind.NUMBER:
         # Digits beyond the scale would be rounded away, and with them what makes the value no multiple.

@@ -188,7 +188,8 @@ def mask_columns(flags: Sequence[tuple[int, str]], selected: str) -> Iterator[tu
             yield number, "CAST(0 AS BIGINT)"
             continue
         bits = " | ".join(
-            f"CASE WHEN {sql} THEN CAST({1 << bit % MASK_RULES} AS BIGINT) ELSE CAST(0 AS BIGINT) END" for bit, sql in mine
+            f"CASE WHEN {sql} THEN CAST({1 << bit % MASK_RULES} AS BIGINT) ELSE CAST(0 AS BIGINT) END"
+            for bit, sql in mine
         )
         any_fails = " OR ".join(f"({sql})" for _, sql in mine)
         chosen = f"({any_fails})" if selected == "true" else f"{selected} AND ({any_fails})"
@@ -302,7 +303,10 @@ def violations(building: Building, repeated: dict[int, str]) -> str:
     numbers = ", ".join(f"CASE WHEN {sql} THEN {place} END" for place, (_, _, sql, _, _) in enumerate(items, 1))
     founds = list(dict.fromkeys(found for _, _, _, found, _ in items))
     base = f"SELECT * FROM ({building.base()}) WHERE n IN (SELECT n FROM failing)"  # noqa: S608 - names of ours
-    columns = [("n", "n"), ("broken", f"list_filter([{numbers or 'CAST(NULL AS INTEGER)'}], lambda one : one IS NOT NULL)")]
+    columns = [
+        ("n", "n"),
+        ("broken", f"list_filter([{numbers or 'CAST(NULL AS INTEGER)'}], lambda one : one IS NOT NULL)"),
+    ]
     columns += [(f"f{place}", found) for place, found in enumerate(founds)]
     listed = building.stages.query(columns, base, suffix=f" WHERE {building.selected}")
     # Constants of a rule are looked up by its number; only what was found differs from row to row.

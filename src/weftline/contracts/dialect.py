@@ -186,7 +186,9 @@ class Compiler:
         known = PARTS.get(type(node), ("this", "expression", "expressions"))
         extra = next((key for key, value in node.args.items() if value and key not in known), None)
         if extra:
-            raise self.refuse(SqlConstructError, node, f"{construct(node)} with '{extra}'", "expressions of docs/weftline-sql.md")
+            raise self.refuse(
+                SqlConstructError, node, f"{construct(node)} with '{extra}'", "expressions of docs/weftline-sql.md"
+            )
 
     # Values
 

@@ -80,7 +80,7 @@ def literal_argument(compiler: Compiler, kind: Arg, node: Any, groups: int) -> t
         return str(int(node.this)), groups
     text = literal_text(compiler, node, f"a {kind}")
     if kind is Arg.PATTERN:
-        pattern = _placed(compiler, node, lambda: read_pattern(text, place=compiler.place), PatternError)
+        pattern = _placed(node, lambda: read_pattern(text, place=compiler.place), PatternError)
         return compiler.engine.text(pattern.text), pattern.groups
     if kind is Arg.PATH and not PATH.fullmatch(text):
         raise compiler.refuse(SqlArgumentError, node, f"the path '{text[:60]}'", "a path like $.a.b or $.list[0]")
@@ -93,7 +93,7 @@ def _is_pattern_call(node: Any) -> bool:
     return str(node.parent.this).lower().startswith("regexp")
 
 
-def _placed(compiler: Compiler, node: Any, read: Callable[[], Any], kind: type[InputError]) -> Any:
+def _placed(node: Any, read: Callable[[], Any], kind: type[InputError]) -> Any:
     """Read a literal; a refusal keeps its own words and gains the character of the expression."""
     try:
         return read()
@@ -134,7 +134,7 @@ def zone(compiler: Compiler, node: Any) -> str:
 def time_format(compiler: Compiler, node: Any) -> TimeFormat:
     """Read a format literal."""
     text = literal_text(compiler, node, "a format")
-    found: TimeFormat = _placed(compiler, node, lambda: read_time_format(text, place=compiler.place), TimeFormatError)
+    found: TimeFormat = _placed(node, lambda: read_time_format(text, place=compiler.place), TimeFormatError)
     return found
 
 

@@ -479,8 +479,10 @@ NESTED = (
         "Number of items of an array inside JSON text; null where it is no array.",
         "json_length('[1,2]', '$') = 2",
         (
-            "CASE WHEN json_valid({0}) THEN CASE WHEN json_type({0}, {1}) = 'ARRAY' "
-            "THEN CAST(json_array_length({0}, {1}) AS BIGINT) END END",
+            (
+                "CASE WHEN json_valid({0}) THEN CASE WHEN json_type({0}, {1}) = 'ARRAY' "
+                "THEN CAST(json_array_length({0}, {1}) AS BIGINT) END END"
+            ),
         ),
         optional=1,
         defaults=("'$'",),

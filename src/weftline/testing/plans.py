@@ -47,10 +47,12 @@ def contract(
 
 
 def pairs(custom: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return custom properties as ODCS writes them."""
     return [{"property": key, "value": value} for key, value in custom.items()]
 
 
 def expanded(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a property or rule with its `custom` mapping written out."""
     found = {key: value for key, value in item.items() if key != "custom"}
     if "custom" in item:
         found["customProperties"] = pairs(item["custom"])
@@ -67,6 +69,7 @@ def plan_of(properties: Sequence[Mapping[str, Any]], **more: Any) -> Plan:
 
 
 def complaints_of(properties: Sequence[Mapping[str, Any]], **more: Any) -> list[Complaint]:
+    """Return what is complained about in a contract."""
     return compile_contract(contract(properties, **more))[1]
 
 
@@ -83,6 +86,7 @@ class Outcome:
         return sorted(one["rule"] for one in self.violations if one["n"] == n)
 
     def values(self, name: str) -> list[Any]:
+        """Return a column of the result."""
         return [row[name] for row in self.rows]
 
 

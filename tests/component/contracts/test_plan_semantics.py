@@ -16,8 +16,40 @@ from weftline.testing.plans import plan_of, run
 
 AT = "2024-01-02T03:04:05Z"
 RESERVED = [
-    *("select", "from", "where", "group", "order", "table", "user", "all", "and", "null", "true", "case", "cast", "end"),
-    *("feed", "received", "n", "s0", "p0", "x0", "batch", "params", "failing", 'a"b', "a'b", "a b", "a;b", "--", "ä", "{0}"),
+    *(
+        "select",
+        "from",
+        "where",
+        "group",
+        "order",
+        "table",
+        "user",
+        "all",
+        "and",
+        "null",
+        "true",
+        "case",
+        "cast",
+        "end",
+    ),
+    *(
+        "feed",
+        "received",
+        "n",
+        "s0",
+        "p0",
+        "x0",
+        "batch",
+        "params",
+        "failing",
+        'a"b',
+        "a'b",
+        "a b",
+        "a;b",
+        "--",
+        "ä",
+        "{0}",
+    ),
 ]
 
 
@@ -112,8 +144,12 @@ def test_a_violation_says_rule_field_found_and_expected(runner: PlanRunner) -> N
     ]
 
 
-@pytest.mark.parametrize(("given", "unit"), [(98.6, "FAH"), ("98.6", "FAH"), ("37", "CEL"), (310.15, "KEL"), ("37.0", None)])
-def test_a_stated_unit_is_converted_and_an_unstated_one_is_the_columns(given: Any, unit: str | None, runner: PlanRunner) -> None:
+@pytest.mark.parametrize(
+    ("given", "unit"), [(98.6, "FAH"), ("98.6", "FAH"), ("37", "CEL"), (310.15, "KEL"), ("37.0", None)]
+)
+def test_a_stated_unit_is_converted_and_an_unstated_one_is_the_columns(
+    given: Any, unit: str | None, runner: PlanRunner
+) -> None:
     prop = {**column("number"), "custom": {"unit": "CEL", "sourceUnit": {"field": "u"}}}
     found = run(plan_of([prop]), [{"v": given, "u": unit}], runner=runner)
     assert found.values("v") == [pytest.approx(37.0, abs=1e-9)]
@@ -122,7 +158,9 @@ def test_a_stated_unit_is_converted_and_an_unstated_one_is_the_columns(given: An
 
 def test_a_unit_of_another_dimension_breaks_the_rule_unit(runner: PlanRunner) -> None:
     prop = {**column("number"), "custom": {"unit": "CEL", "sourceUnit": {"field": "u"}}}
-    found = run(plan_of([prop]), [{"v": 1, "u": "KGM"}, {"v": 1, "u": "furlong"}, {"v": None, "u": "KGM"}], runner=runner)
+    found = run(
+        plan_of([prop]), [{"v": 1, "u": "KGM"}, {"v": 1, "u": "furlong"}, {"v": None, "u": "KGM"}], runner=runner
+    )
     assert [found.broken(n) for n in range(3)] == [["v.unit"], ["v.unit"], []]
 
 
@@ -159,7 +197,12 @@ def test_a_failed_conversion_in_a_mapping_breaks_the_rule_type_only_on_the_branc
 
 def test_where_selects_rows_and_null_is_not_selected(runner: PlanRunner) -> None:
     plan = plan_of([{**column("number"), "required": True}], custom={"where": "tag = 'temp'"})
-    rows = [{"tag": "temp", "v": "1"}, {"tag": "speed", "v": None}, {"tag": None, "v": None}, {"tag": "temp", "v": None}]
+    rows = [
+        {"tag": "temp", "v": "1"},
+        {"tag": "speed", "v": None},
+        {"tag": None, "v": None},
+        {"tag": "temp", "v": None},
+    ]
     found = run(plan, rows, runner=runner)
     assert found.values("selected") == [True, False, False, True]
     assert found.values("failed") == [False, False, False, True]
@@ -173,7 +216,9 @@ def test_the_event_time_comes_from_the_named_column_else_from_the_received_time(
 
 
 @pytest.mark.parametrize(("seconds", "broken"), [(0, []), (300, []), (301, ["event_time.future"])])
-def test_a_time_ahead_of_the_received_one_breaks_the_rule_future(seconds: int, broken: list[str], runner: PlanRunner) -> None:
+def test_a_time_ahead_of_the_received_one_breaks_the_rule_future(
+    seconds: int, broken: list[str], runner: PlanRunner
+) -> None:
     plan = plan_of([{"name": "event_time", "logicalType": "timestamp"}])
     moment = datetime.fromtimestamp(1_704_164_645 + seconds, UTC).isoformat()
     assert run(plan, [{"event_time": moment}], runner=runner).broken() == broken
@@ -219,7 +264,9 @@ def test_unknown_fields_are_kept_and_absent_ones_are_null(runner: PlanRunner) ->
 
 
 def test_any_field_name_can_be_read_and_written(runner: PlanRunner) -> None:
-    plan = plan_of([{"name": f"c{place}", "physicalName": name, "logicalType": "string"} for place, name in enumerate(RESERVED)])
+    plan = plan_of(
+        [{"name": f"c{place}", "physicalName": name, "logicalType": "string"} for place, name in enumerate(RESERVED)]
+    )
     row = {name: f"value {place}" for place, name in enumerate(RESERVED)}
     found = run(plan, [row], runner=runner)
     assert [found.rows[0][f"c{place}"] for place in range(len(RESERVED))] == list(row.values())
@@ -231,7 +278,11 @@ def test_any_field_name_can_be_read_and_written(runner: PlanRunner) -> None:
 
 def test_reserved_words_can_be_target_columns(runner: PlanRunner) -> None:
     names = ["select", "from", "order", "table", 'quo"te', "semi;colon", "-- comment"]
-    found = run(plan_of([{"name": name, "logicalType": "integer"} for name in names]), [dict.fromkeys(names, "5")], runner=runner)
+    found = run(
+        plan_of([{"name": name, "logicalType": "integer"} for name in names]),
+        [dict.fromkeys(names, "5")],
+        runner=runner,
+    )
     assert [found.rows[0][name] for name in names] == [5] * len(names)
 
 
@@ -249,8 +300,17 @@ def test_literals_of_a_contract_are_never_read_as_sql(runner: PlanRunner) -> Non
 
 
 def test_the_first_good_row_keeps_a_key_within_a_batch(runner: PlanRunner) -> None:
-    plan = plan_of([{**column("number", minimum=0), "name": "v"}, {"name": "id", "logicalType": "string", "unique": True}])
-    rows = [{"id": "a", "v": -1}, {"id": "a", "v": 1}, {"id": "b", "v": 1}, {"id": "a", "v": 2}, {"id": None, "v": 1}, {"id": None, "v": 1}]
+    plan = plan_of(
+        [{**column("number", minimum=0), "name": "v"}, {"name": "id", "logicalType": "string", "unique": True}]
+    )
+    rows = [
+        {"id": "a", "v": -1},
+        {"id": "a", "v": 1},
+        {"id": "b", "v": 1},
+        {"id": "a", "v": 2},
+        {"id": None, "v": 1},
+        {"id": None, "v": 1},
+    ]
     found = run(plan, rows, runner=runner)
     assert [found.broken(n) for n in range(6)] == [["id.unique", "v.minimum"], [], [], ["id.unique"], [], []]
     hashes = found.values("k0")
@@ -269,7 +329,10 @@ def test_a_key_of_scope_batch_is_the_feeds_own(runner: PlanRunner) -> None:
 
 def test_a_composite_key_keeps_its_parts_apart(runner: PlanRunner) -> None:
     plan = plan_of(
-        [{"name": name, "logicalType": "string", "primaryKey": True, "primaryKeyPosition": place} for place, name in ((1, "a"), (2, "b"))]
+        [
+            {"name": name, "logicalType": "string", "primaryKey": True, "primaryKeyPosition": place}
+            for place, name in ((1, "a"), (2, "b"))
+        ]
     )
     rows = [{"a": "x", "b": "yz"}, {"a": "xy", "b": "z"}, {"a": "x", "b": "yz"}, {"a": None, "b": "z"}]
     found = run(plan, rows, runner=runner)
@@ -295,7 +358,11 @@ def test_set_rules_give_one_indicator_a_row(runner: PlanRunner) -> None:
                     {"metric": "invalidValues", "mustBe": 0, "arguments": {"validValues": [1, 2]}},
                 ],
             },
-            {"name": "t", "logicalType": "string", "quality": [{"metric": "invalidValues", "mustBe": 0, "arguments": {"pattern": "^a"}}]},
+            {
+                "name": "t",
+                "logicalType": "string",
+                "quality": [{"metric": "invalidValues", "mustBe": 0, "arguments": {"pattern": "^a"}}],
+            },
         ],
         quality=[
             {"metric": "rowCount", "mustBeGreaterThan": 0},
@@ -304,7 +371,13 @@ def test_set_rules_give_one_indicator_a_row(runner: PlanRunner) -> None:
         ],
         custom={"where": "t <> 'skip'"},
     )
-    rows = [{"v": "1", "t": "a"}, {"v": "N/A", "t": "b"}, {"v": "3", "t": None}, {"v": "1", "t": "a"}, {"v": None, "t": "skip"}]
+    rows = [
+        {"v": "1", "t": "a"},
+        {"v": "N/A", "t": "b"},
+        {"v": "3", "t": None},
+        {"v": "1", "t": "a"},
+        {"v": None, "t": "skip"},
+    ]
     found = run(plan, rows, runner=runner)
     by_metric = {f"{one.field}.{one.metric}": found.values(one.indicator) for one in plan.set_rules}
     assert found.values("selected") == [True, True, False, True, False]
@@ -344,7 +417,15 @@ def test_text_and_typed_batches_give_the_same_columns(runner: PlanRunner) -> Non
     )
     moment = datetime(2024, 1, 2, 3, 4, 5, 250000, tzinfo=UTC)
     typed = {"t": moment, "i": 7, "f": 1.5, "b": True, "d": Decimal("12.50"), "day": date(2024, 1, 2), "s": "x"}
-    text = {"t": "2024-01-02T03:04:05.25Z", "i": "7", "f": "1.5", "b": "true", "d": "12.5", "day": "2024-01-02", "s": "x"}
+    text = {
+        "t": "2024-01-02T03:04:05.25Z",
+        "i": "7",
+        "f": "1.5",
+        "b": "true",
+        "d": "12.5",
+        "day": "2024-01-02",
+        "s": "x",
+    }
     schema = {"t": pa.timestamp("us", "UTC")}
     first, second = run(plan, [typed], runner=runner, schema=schema), run(plan, [text], runner=runner)
     assert first.table.schema.equals(second.table.schema)
@@ -356,7 +437,14 @@ def test_text_and_typed_batches_give_the_same_columns(runner: PlanRunner) -> Non
     "kind",
     [
         *(pa.int8(), pa.uint8(), pa.int32(), pa.uint64(), pa.float32(), pa.bool_(), pa.string(), pa.large_string()),
-        *(pa.string_view(), pa.binary(), pa.date32(), pa.time64("us"), pa.timestamp("ns"), pa.timestamp("s", "Europe/Berlin")),
+        *(
+            pa.string_view(),
+            pa.binary(),
+            pa.date32(),
+            pa.time64("us"),
+            pa.timestamp("ns"),
+            pa.timestamp("s", "Europe/Berlin"),
+        ),
         *(pa.decimal128(20, 3), pa.null(), pa.dictionary(pa.int32(), pa.string()), pa.duration("us")),
     ],
     ids=str,
@@ -368,7 +456,11 @@ def test_a_column_of_any_arrow_type_is_read_without_a_fault(kind: pa.DataType, r
     ]
     logic = [
         {"name": "f", "logicalType": "number", "transformLogic": "v * 2 + 1"},
-        {"name": "g", "logicalType": "string", "transformLogic": "CASE WHEN v > 1 OR v = 'x' THEN 'y' ELSE lower(v) END"},
+        {
+            "name": "g",
+            "logicalType": "string",
+            "transformLogic": "CASE WHEN v > 1 OR v = 'x' THEN 'y' ELSE lower(v) END",
+        },
     ]
     values: list[Any] = [None, None]
     if not pa.types.is_null(kind) and not pa.types.is_dictionary(kind):
@@ -377,7 +469,9 @@ def test_a_column_of_any_arrow_type_is_read_without_a_fault(kind: pa.DataType, r
         values = ["1" if text else Decimal(1) if pa.types.is_decimal(kind) else sample, None]
     found = run(plan_of(properties + logic), [{"v": value} for value in values], runner=runner, schema={"v": kind})
     assert len(found.rows) == 2
-    extra = run(plan_of([column("string")]), [{"v": "a", "w": value} for value in values], runner=runner, schema={"w": kind})
+    extra = run(
+        plan_of([column("string")]), [{"v": "a", "w": value} for value in values], runner=runner, schema={"w": kind}
+    )
     assert extra.rows[1]["extra"] is None
 
 
@@ -388,7 +482,10 @@ def test_counters_beyond_the_doubles_keep_their_whole_value(runner: PlanRunner) 
         {"name": "value", "logicalType": "number"},
     ]
     plan = plan_of(props, dataset="signal")
-    rows = [{"equipment": "e", "term": "t", "value": "9007199254740993"}, {"equipment": "e", "term": "t", "value": "1.5"}]
+    rows = [
+        {"equipment": "e", "term": "t", "value": "9007199254740993"},
+        {"equipment": "e", "term": "t", "value": "1.5"},
+    ]
     found = run(plan, rows, runner=runner)
     assert found.values("value_int") == [9007199254740993, None]
     assert found.values("value")[1] == 1.5

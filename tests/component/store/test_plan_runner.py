@@ -16,7 +16,9 @@ PARAMS = pa.table({"feed": [1, 2], "k": ["a", "b"]})
 
 def batch(values: list[object]) -> pa.Table:
     count = len(values)
-    return pa.table({"n": list(range(count)), "feed": [1 + place % 2 for place in range(count)], "s0": pa.array(values)})
+    return pa.table(
+        {"n": list(range(count)), "feed": [1 + place % 2 for place in range(count)], "s0": pa.array(values)}
+    )
 
 
 @pytest.fixture
@@ -41,7 +43,11 @@ def test_another_schema_is_another_plan(runner: PlanRunner) -> None:
     whole = runner.run(SQL, {"batch": batch([1, 2]), "params": PARAMS})
     broken = runner.run(SQL, {"batch": batch([1.5, 2.5]), "params": PARAMS})
     again = runner.run(SQL, {"batch": batch([3, 4]), "params": PARAMS})
-    assert [table.schema.field("twice").type for table in (whole, broken, again)] == [pa.int64(), pa.float64(), pa.int64()]
+    assert [table.schema.field("twice").type for table in (whole, broken, again)] == [
+        pa.int64(),
+        pa.float64(),
+        pa.int64(),
+    ]
     assert broken["twice"].to_pylist() == [3.0, 5.0]
     assert runner.prepared == 2
 
@@ -105,7 +111,9 @@ def test_nothing_outside_the_inputs_can_be_read_or_written(runner: PlanRunner, s
 
 
 def test_the_settings_are_locked(runner: PlanRunner) -> None:
-    settings = "SELECT name, value FROM duckdb_settings() WHERE name IN ('enable_external_access', 'lock_configuration')"
+    settings = (
+        "SELECT name, value FROM duckdb_settings() WHERE name IN ('enable_external_access', 'lock_configuration')"
+    )
     found = {row["name"]: row["value"] for row in runner.run(settings, {}).to_pylist()}
     assert found == {"enable_external_access": "false", "lock_configuration": "true"}
 

@@ -26,7 +26,12 @@ NUMBER = {"name": "temperature", "logicalType": "number"}
         ([{**NUMBER, "transformLogic": "unit_convert(t, 'KGM', 'CEL')"}], {}, "unit-dimension", "mass"),
         ([{**NUMBER, "transformLogic": "if(regexp_matches(a, '(?=b)'), 1, 2)"}], {}, "pattern", "look-around"),
         ([{**NUMBER, "transformLogic": "hour(t, 'Mars/Base')"}], {}, "sql-argument", "IANA"),
-        ([{"name": "a", "logicalType": "string", "logicalTypeOptions": {"pattern": "(?!x)"}}], {}, "pattern", "look-around"),
+        (
+            [{"name": "a", "logicalType": "string", "logicalTypeOptions": {"pattern": "(?!x)"}}],
+            {},
+            "pattern",
+            "look-around",
+        ),
         ([{**NUMBER, "custom": {"unit": "CELL"}}], {}, "unit-unknown", "CELL"),
         ([{**NUMBER, "custom": {"unit": "CEL", "sourceUnit": "KGM"}}], {}, "unit-dimension", "temperature"),
         ([{**NUMBER, "custom": {"sourceUnit": "FAH"}}], {}, "contract-rule", "unit"),
@@ -35,15 +40,30 @@ NUMBER = {"name": "temperature", "logicalType": "number"}
         ([{"name": "mark", "logicalType": "integer"}], {}, "contract-column-reserved", "physicalName"),
         ([{"name": "n", "logicalType": "integer"}], {}, "contract-column-reserved", "physicalName"),
         ([{**NUMBER, "custom": {"default": "hot"}}], {}, "contract-rule", "hot"),
-        ([{"name": "t", "logicalType": "timestamp", "logicalTypeOptions": {"minimum": "soon"}}], {}, "contract-rule", "soon"),
-        ([{"name": "t", "logicalType": "date", "logicalTypeOptions": {"format": "HH:mm"}}], {}, "contract-rule", "date"),
+        (
+            [{"name": "t", "logicalType": "timestamp", "logicalTypeOptions": {"minimum": "soon"}}],
+            {},
+            "contract-rule",
+            "soon",
+        ),
+        (
+            [{"name": "t", "logicalType": "date", "logicalTypeOptions": {"format": "HH:mm"}}],
+            {},
+            "contract-rule",
+            "date",
+        ),
         ([{"name": "t", "logicalType": "date", "logicalTypeOptions": {"format": "YYYY"}}], {}, "time-format", "YYYY"),
         ([NUMBER], {"custom": {"eventTime": "temperatur"}}, "contract-event-time", "property"),
         ([NUMBER], {"custom": {"eventTime": "temperature"}}, "contract-event-time", "timestamp"),
         ([NUMBER], {"custom": {"where": "temperature >"}}, "sql-syntax", ""),
         ([{**NUMBER, "unique": True, "custom": {"uniqueScope": "datset"}}], {}, "contract-rule", "dataset"),
         ([{**NUMBER, "unique": True, "custom": {"uniqueWindow": "soon"}}], {}, "contract-rule", "7d"),
-        ([{**NUMBER, "unique": True, "custom": {"uniqueScope": "dataset"}}], {}, "contract-dataset-scope", "whole dataset"),
+        (
+            [{**NUMBER, "unique": True, "custom": {"uniqueScope": "dataset"}}],
+            {},
+            "contract-dataset-scope",
+            "whole dataset",
+        ),
         ([NUMBER], {"quality": [{"type": "sql", "query": "missing > 1", "mustBe": True}]}, "sql-field", "missing"),
         ([NUMBER], {"quality": [{"type": "sql", "query": "temperature > 1", "mustBe": 7}]}, "contract-rule", "mustBe"),
         (
@@ -71,7 +91,9 @@ def test_a_wrong_contract_is_complained_about(properties: Any, more: Any, code: 
 
 
 def test_all_complaints_come_at_once_and_each_at_its_line() -> None:
-    wrong = [{"name": name, "logicalType": "number", "transformLogic": f"no_such_{name}(x)"} for name in ("a", "b", "c")]
+    wrong = [
+        {"name": name, "logicalType": "number", "transformLogic": f"no_such_{name}(x)"} for name in ("a", "b", "c")
+    ]
     found = complaints_of(wrong)
     assert [one.code for one in found] == ["sql-function"] * 3
     assert len({one.line for one in found}) == 3
@@ -142,13 +164,30 @@ def test_rules_of_engines_we_do_not_run_are_listed_with_the_reason() -> None:
 
 def test_set_rules_keep_operator_limits_unit_and_dimension() -> None:
     plan = plan_of(
-        [{**NUMBER, "quality": [{"metric": "nullValues", "mustBeBetween": [0, 5], "unit": "percent", "dimension": "completeness"}]}],
+        [
+            {
+                **NUMBER,
+                "quality": [
+                    {"metric": "nullValues", "mustBeBetween": [0, 5], "unit": "percent", "dimension": "completeness"}
+                ],
+            }
+        ],
         quality=[{"metric": "rowCount", "mustBeGreaterThan": 10}],
     )
     first, second = plan.set_rules
-    assert (first.metric, first.unit, first.operator, first.limits) == ("nullValues", "percent", "mustBeBetween", (0.0, 5.0))
+    assert (first.metric, first.unit, first.operator, first.limits) == (
+        "nullValues",
+        "percent",
+        "mustBeBetween",
+        (0.0, 5.0),
+    )
     assert (first.field, first.dimension, first.indicator) == ("temperature", "completeness", "i0")
-    assert (second.metric, second.unit, second.operator, second.limits) == ("rowCount", "rows", "mustBeGreaterThan", (10.0,))
+    assert (second.metric, second.unit, second.operator, second.limits) == (
+        "rowCount",
+        "rows",
+        "mustBeGreaterThan",
+        (10.0,),
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,9 +236,20 @@ def test_a_plan_is_compiled_once_per_schema() -> None:
 
 def test_a_builtin_dataset_needs_the_columns_it_cannot_do_without() -> None:
     found = complaints_of([{"name": "value", "logicalType": "number"}], dataset="signal")
-    assert [one.found for one in found if one.code == "contract-builtin"] == ["no column 'equipment'", "no column 'term'"]
+    assert [one.found for one in found if one.code == "contract-builtin"] == [
+        "no column 'equipment'",
+        "no column 'term'",
+    ]
     plan = plan_of(
         [{"name": "equipment", "logicalType": "string"}, {"name": "term", "logicalType": "string"}], dataset="signal"
     )
     assert {one.id for one in plan.row_rules if one.always} == {"equipment.required", "term.required"}
-    assert [one.name for one in plan.columns] == ["equipment", "term", "value", "value_int", "value_text", "unit", "quality"]
+    assert [one.name for one in plan.columns] == [
+        "equipment",
+        "term",
+        "value",
+        "value_int",
+        "value_text",
+        "unit",
+        "quality",
+    ]
