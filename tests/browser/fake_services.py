@@ -260,7 +260,7 @@ class FakeSite:
         )  # fmt: skip
         return FeedDetail(
             row=row, mode="enforce", description="LV-2 machining, MTConnect agent" if numbered else "", template="line.yaml:12",
-            params={"line": "LV-2", "unit": "°C"}, contract=contract,
+            params={"line": "LV-2", "unit": "°C", "offset": 1.5, "spare": None}, contract=contract,
             connection=ConnectionView(name=row.connection, kind=row.kind, state=row.connection_state, detail="session weftline-1, QoS 1", since=self.started - 40 * MINUTE, next_try=None, feeds=9),
             per_second=[], per_minute=points if row.received else [], gaps=gaps,
             sender=SenderSide(known=True, how="by sequence number", sent=row.received + 318, missing=318) if numbered else SenderSide(known=False, how="this sender does not number"),
@@ -376,7 +376,7 @@ class FakeSite:
                     id=number, group=group, feed=head.feeds[0], contract=head.contract, stage=head.stage, code=head.code,
                     received=head.last_seen - n * 9 * SECOND, lane="mqtt", frame=8841 - n, position=0,
                     violations=[ViolationView(rule=head.rule, field=head.field, found=head.example, expected=head.expected)] if head.rule else [],
-                    attributes={"topic": "umh/v1/gyor/gy3/oven"}, size=len(original), original=original, encoding=encoding,
+                    attributes={"captures": {"topic": "umh/v1/gyor/gy3/oven"}, "qos": 1}, size=len(original), original=original, encoding=encoding,
                 )
             )  # fmt: skip
         return [row for row in found if not after or row.id < after]

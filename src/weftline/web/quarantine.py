@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 import secrets
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -82,6 +82,9 @@ def original_of(record: QuarantineRecord) -> Original | None:
         texts = visible_lines(record.original).split("\n")
         if texts and not texts[-1]:
             texts.pop()
+    told = None if binary else _told(record, texts)
+    if told is not None and texts:
+        return _shown(texts, told[0], told[1], told[1] + 1)
     for pattern in [] if binary else _needles(record):
         for place, text in enumerate(texts):
             hit = pattern.search(text)
@@ -89,6 +92,27 @@ def original_of(record: QuarantineRecord) -> Original | None:
                 return _shown(texts, place, hit.start(), hit.end())
     return Original([Line(n + 1, text[:WIDTH], "", "") for n, text in enumerate(texts[:LINES])],
                     max(len(texts) - LINES, 0), binary, marked=False)  # fmt: skip
+
+
+def _flat(attributes: dict[str, Any], before: str = "") -> list[tuple[str, str]]:
+    """Return what the transport said as (dotted name, text) pairs."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in attributes.items():
+        pairs += _flat(value, f"{before}{name}.") if isinstance(value, dict) else [(before + name, str(value))]
+    return pairs
+
+
+def _told(record: QuarantineRecord, texts: list[str]) -> tuple[int, int] | None:
+    """Return line and column (from 0) where a codec stopped, when its complaint says at which character."""
+    for violation in record.violations:
+        said = re.search(r"\bcharacter (\d+)", violation.found)
+        if said and record.stage == "decode":
+            left = max(int(said[1]) - 1, 0)
+            for place, text in enumerate(texts):
+                if left <= len(text):
+                    return place, min(left, max(len(text) - 1, 0))
+                left -= len(text) + 1
+    return None
 
 
 def _shown(texts: list[str], place: int, start: int, end: int) -> Original:
@@ -136,7 +160,7 @@ async def group(visit: Visit, problem: str = "", reason: str = "", status: int =
     return page(
         visit, "quarantine_group.html", status, group=found, records=shown, chosen=chosen, after=visit.query("after"),
         original=original_of(chosen) if chosen else None, next=shown[-1].id if len(records) > RECORDS else 0,
-        problem=problem, reason=reason, outcome=outcome if outcome["job"] else None, key=secrets.token_urlsafe(12),
+        problem=problem, reason=reason, attributes=_flat(chosen.attributes) if chosen else [], outcome=outcome if outcome["job"] else None, key=secrets.token_urlsafe(12),
         may_replay=actor.has("administrator", "engineer"), topics="",
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from weftline.web.status import LIVE_STATES, STATES, Shape, state_shape
 
 __all__ = ["LedgerSum", "ledger", "sum_ledger", "tower"]
 
-WHOLE = 60
+WHOLE = 200
 """Up to this many feeds every feed has its own cell; above, groups show counts and their worst."""
 TERMS = ("stored", "quarantined", "duplicate", "ignored", "expired")
 
@@ -76,12 +76,14 @@ def sum_ledger(rows: Sequence[LedgerRow]) -> LedgerSum:
 
 def _picture(visit: Visit) -> Picture:
     road = visit.site.road
-    feeds, rates = road.feeds(), road.rates()
+    feeds = road.feeds()
+    # The minute that is still running would look like a drop.
+    rates = [point for point in road.rates() if point.time + 60_000_000 <= visit.now]
     now = road.tower()
     partner = [row for row in feeds if row.partner]
     plant = [row for row in feeds if not row.partner]
     whole = len(feeds) <= WHOLE
-    each, groups = (12, 40) if whole else (2, 12)
+    each, groups = (8, 40) if whole else (2, 12)
     counts: Counter[str] = Counter(row.state for row in feeds)
     measured = [row for row in feeds if row.latency_ours.p99 is not None]
     complete = [row for row in feeds if row.completeness is not None]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from weftline.service.views import FeedRow, Latency, LedgerRow, QuarantineRecord, ViolationView
 from weftline.web.charts import Hole, Series, bars, line_chart, sparkline
 from weftline.web.feedlist import SORTS, FeedQuery, group_feeds, page_of
@@ -134,6 +136,18 @@ def test_the_place_of_a_violation_is_marked_in_the_original() -> None:
     nothing = original_of(record("a,b\n", "zone", "39.2"))
     assert nothing is not None
     assert not nothing.marked
+
+
+def test_the_character_at_which_a_codec_stopped_is_marked() -> None:
+    broken = record('{"a":\n 1 x', "", "record 1: found no valid JSON at character 10, expected one JSON value")
+    shown = original_of(msgspec.structs.replace(broken, stage="decode"))
+    assert shown is not None
+    assert [(line.before, line.part) for line in shown.lines] == [('{"a":', ""), (" 1 ", "x")]
+    at_the_end = original_of(msgspec.structs.replace(broken, stage="decode", original='{"a": 1', violations=[
+        ViolationView(rule="json-syntax", field="", found="no valid JSON at character 8", expected="JSON")
+    ]))  # fmt: skip
+    assert at_the_end is not None
+    assert at_the_end.lines[0].part == "1"
 
 
 def test_a_long_original_is_cut_around_the_place() -> None:
