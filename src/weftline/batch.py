@@ -34,6 +34,8 @@ class FrameFlag(IntFlag):
     """The source sent this identity before; the payload is empty and the record is counted, not decoded."""
     HISTORY = 2
     """Sent by `ingest --history`: event times of any age are accepted and never marked late."""
+    HELD = 4
+    """Part of a file a set rule holds back as a whole (`onBatch: hold`): kept in quarantine, not decoded."""
 
 
 class Frame(NamedTuple):

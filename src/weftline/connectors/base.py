@@ -75,6 +75,10 @@ class Road(Protocol):
         """
         ...
 
+    def judge(self, drafts: Iterable[Draft]) -> str:
+        """Judge a whole file's set rules before any of it is submitted; return why it is to be held, or nothing."""
+        ...
+
     def position(self, producer: str) -> Position | None:
         """Return how far the lake holds this producer, or None; a restart continues from there."""
         ...

@@ -57,6 +57,10 @@ def sort_frames(frames: Sequence[Frame], book: FeedBook) -> Sorted:
         if frame.flags & FrameFlag.DUPLICATE:
             result.duplicates.append(frame)
             continue
+        if frame.flags & FrameFlag.HELD:
+            reason = json.loads(frame.attributes).get("held", "") if frame.attributes else ""
+            result.parked.append(Parked(frame, "batch-held", str(reason)))
+            continue
         route = book_routes.get(frame.feed)
         if route is None:
             known = frame.feed in book.specs
@@ -110,7 +114,7 @@ def _with_captures(frames: Sequence[Frame], decoded: Decoded) -> tuple[Decoded, 
     if len(frames) == 1:
         index = pa.nulls(len(rows), pa.int64()).fill_null(0)
     elif len(frames) == len(rows):
-        index = pa.array(range(len(frames)), pa.int64())
+        index = pa.arange(0, len(frames))
         offsets = pa.array([frame.offset for frame in frames], pa.uint64())
         if not rows.equals(offsets):
             index = pc.index_in(rows, value_set=offsets).cast(pa.int64())

@@ -78,6 +78,16 @@ class Preparer:
         )  # fmt: skip
         return Prepared(assemble(parts, book), frames, spooled, token, _times(outcomes))
 
+    def set_counts(self, frames: Sequence[Frame]) -> pa.Table | None:
+        """Return the set-rule partials of frames that nobody stores: a look at a file before it is taken."""
+        sorted_frames = sort_frames(frames, self._book())
+        counts: list[pa.Table] = []
+        for (_, history), (route, routed) in sorted_frames.routes.items():
+            for batch in decode(route, routed, history=history, limits=self._limits, parked=sorted_frames.parked):
+                outcome = validate(batch, self._runner, self._keys.lookup)
+                counts += [table.select(["feed", "rule", "hour", "rows", "failing"]) for table in outcome.rule_counts]
+        return pa.concat_tables(counts) if counts else None
+
     def _outcomes(self, batch: RoutedBatch, token: int, parked: list[Parked]) -> list[Outcome]:
         try:
             return [self._validated(batch, token)]

@@ -20,6 +20,7 @@ from weftline.ingest.feeds import FeedBook
 from weftline.ingest.keys import KeysInFlight
 from weftline.ingest.monitor import Monitor
 from weftline.ingest.prepare import Prepared, Preparer
+from weftline.ingest.set_rules import judge
 from weftline.ingest.workers import BlockWorker, Chain, LaneWorker, Submission, frame_times
 from weftline.ingest.writer import Writer
 from weftline.model.feed import ConnectionState
@@ -71,6 +72,8 @@ class Road:
         self._lanes: dict[str, Lane] = {}
         lane_preparer = Preparer(self.book, runners(), keys, limits)
         block_preparer = Preparer(self.book, runners(), keys, limits)
+        self._judge = Preparer(self.book, runners(), keys, limits)
+        self._judging = threading.Lock()
         self._lane_worker = LaneWorker(self.lanes, lane_preparer, self.writer, self._committed, clock)
         self._block_worker = BlockWorker(block_preparer, self.writer, self._committed, lake, clock)
         self.admission = Admission(lake, folder, self._behind, least_free=least_free)
@@ -165,6 +168,31 @@ class Road:
         future.add_done_callback(lambda _: self._settled(producer, drafts, last=last))
         self._block_worker.submit(Submission(producer, chain, drafts, last, end, future))
         return future
+
+    def judge(self, drafts: Iterable[Draft]) -> str:
+        """Judge the set rules over a whole file of one feed; return why it is to be held, or an empty string.
+
+        The file is decoded and checked block by block, nothing is stored. Called from the connector's thread.
+        """
+        sums: dict[str, list[int]] = {}
+        feed = 0
+        with self._judging:
+            for draft in drafts:
+                feed = draft.feed
+                frame = Frame(draft.offset, feed, self.clock.now(), draft.identity, draft.attributes, draft.payload)
+                counts = self._judge.set_counts([frame])
+                for row in counts.to_pylist() if counts is not None else ():
+                    held = sums.setdefault(row["rule"], [0, 0])
+                    held[0] += row["rows"]
+                    held[1] += row["failing"]
+        route = self._book.routes.get(feed)
+        for rule in [rule for plan in route.plans.plans for rule in plan.set_rules] if route else ():
+            result = judge(rule, 0, *sums.get(rule.id, (0, 0)), closed=True)
+            if result.passed is False:
+                limits = " and ".join(f"{limit:g}" for limit in rule.limits)
+                unit = "" if rule.metric == "rowCount" else f" {rule.unit}"
+                return f"set rule '{rule.id}': found {rule.metric} {result.value:g}{unit}, expected {rule.operator} {limits}"
+        return ""
 
     def position(self, producer: str) -> Position | None:
         """Return how far the lake holds a producer."""

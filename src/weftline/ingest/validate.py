@@ -108,7 +108,7 @@ def _records(batch: RoutedBatch) -> tuple[pa.Array, pa.Array]:
     """Number the records: rows of one (frame, position) stand together, in order."""
     rows = batch.decoded.row
     count = len(rows)
-    numbers = pa.array(range(count), pa.int64())
+    numbers = pa.arange(0, count)
     if count == 0 or not pc.any(pc.greater(rows, pa.scalar(0, rows.type))).as_py():
         return numbers, numbers
     first = pc.equal(rows, pa.scalar(0, rows.type))
@@ -123,7 +123,7 @@ def _run(index: int, batch: RoutedBatch, runner: PlanRunnerLike) -> _Ran:
     params = plans.params_for(index, pc.unique(decoded.feed))
     fields = decoded.fields
     columns = {
-        "n": pa.array(range(fields.num_rows), pa.int64()),
+        "n": pa.arange(0, fields.num_rows),
         "feed": decoded.feed,
         "received": decoded.received.cast(TIMESTAMP),
     }
@@ -295,7 +295,7 @@ def _marked(numbers: pa.Array, count: int) -> pa.Array:
     """Return a bool array of `count` that is true at these numbers."""
     if len(numbers) == 0:
         return pa.repeat(pa.scalar(value=False), count)
-    return pc.is_in(pa.array(range(count), pa.int64()), value_set=numbers)
+    return pc.is_in(pa.arange(0, count), value_set=numbers)
 
 
 def _none_of(chosen: pa.Array, record: pa.Array, count: int) -> pa.Array:

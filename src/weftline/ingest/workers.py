@@ -27,6 +27,9 @@ log = structlog.get_logger()
 GROUP_SECONDS = 0.1
 GROUP_FRAMES = 65_536
 GROUP_BYTES = 32 << 20
+BLOCK_GROUP_BYTES = 24 << 20
+"""Blocks of one producer join until then. A group above 122,880 rows (DuckDB's row group) is written to the file once,
+not to the WAL and again by a checkpoint: half the CPU of a commit (benchmarks/README.md)."""
 
 Done = Callable[[Prepared, Committed], None]
 """Called on the writer's thread after each commit."""
@@ -140,8 +143,12 @@ class Submission(NamedTuple):
     future: Future[Position]
 
 
+_NOTHING_YET = Submission("", Chain(0, -1), (), last=True, end=-1, future=Future())
+"""Stands for an empty queue where None ends the worker."""
+
+
 class BlockWorker:
-    """Turn submitted blocks into groups of their own, in the order they came."""
+    """Turn submitted blocks into groups, in the order they came; blocks of one producer that wait share a group."""
 
     def __init__(self, preparer: Preparer, writer: Writer, done: Done, lake: Lake, clock: Clock) -> None:
         self._preparer = preparer
@@ -167,16 +174,36 @@ class BlockWorker:
             self._thread.join()
 
     def _run(self) -> None:
-        while (submission := self._queue.get()) is not None:
+        following = self._queue.get()
+        while following is not None:
+            joined, following = self._join(following)
             try:
-                self._take(submission)
+                self._take(joined)
             except Exception as error:  # noqa: BLE001 - the connector gets it and keeps its source unacknowledged
-                log.error("blocks not taken", producer=submission.producer, error=repr(error))
-                submission.chain.broken = True
-                submission.future.set_exception(error)
+                log.error("blocks not taken", producer=joined[0].producer, error=repr(error))
+                _failed(joined, error)
+            if following is _NOTHING_YET:
+                following = self._queue.get()
 
-    def _take(self, submission: Submission) -> None:
-        submission.chain.check()
+    def _join(self, first: Submission) -> tuple[list[Submission], Submission | None]:
+        """Take what waits behind a submission and belongs to the same producer; also return what came after it."""
+        joined, size = [first], _payload_bytes(first)
+        while not joined[-1].last:
+            try:
+                following = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if following is None or following.chain is not first.chain:
+                return joined, following
+            size += _payload_bytes(following)
+            if size > BLOCK_GROUP_BYTES:
+                return joined, following
+            joined.append(following)
+        return joined, _NOTHING_YET
+
+    def _take(self, joined: Sequence[Submission]) -> None:
+        newest = joined[-1]
+        newest.chain.check()
         now = self._clock.now()
         frames = [
             Frame(
@@ -188,29 +215,36 @@ class BlockWorker:
                 draft.payload,
                 draft.flags,
             )
+            for submission in joined
             for draft in submission.drafts
         ]
         prepared = self._preparer.prepare(
-            submission.producer,
-            submission.chain.epoch,
-            frames,
-            last=submission.end,
-            spooled=False,
-            complete=submission.last,
+            newest.producer, newest.chain.epoch, frames, last=newest.end, spooled=False, complete=newest.last
         )
-        done = self._writer.commit(prepared, submission.chain.check)
-        done.add_done_callback(lambda future: self._committed(submission, prepared, future))
+        done = self._writer.commit(prepared, newest.chain.check)
+        done.add_done_callback(lambda future: self._committed(joined, prepared, future))
 
-    def _committed(self, submission: Submission, prepared: Prepared, future: Future[Committed]) -> None:
+    def _committed(self, joined: Sequence[Submission], prepared: Prepared, future: Future[Committed]) -> None:
         error = future.exception()
         if error is not None:
-            submission.chain.broken = True
-            submission.future.set_exception(error)
+            _failed(joined, error)
             return
         self._done(prepared, future.result())
-        position = self._lake.position(submission.producer)
+        position = self._lake.position(joined[-1].producer)
         assert position is not None, "a committed producer has a position"
-        submission.future.set_result(position)
+        for submission in joined:
+            submission.future.set_result(position)
+
+
+def _payload_bytes(submission: Submission) -> int:
+    return sum(len(draft.payload) for draft in submission.drafts)
+
+
+def _failed(joined: Sequence[Submission], error: BaseException) -> None:
+    """Break the chain before the first connector hears of the failure, so that none hands over what comes after."""
+    joined[0].chain.broken = True
+    for submission in joined:
+        submission.future.set_exception(error)
 
 
 def frame_times(frames: Sequence[Frame]) -> pa.Table:

@@ -114,6 +114,11 @@ class RoadDouble(Road):
         self._promise(_Promise(keep, future))
         return future
 
+    def judge(self, drafts: Iterable[Draft]) -> str:
+        """Hold nothing: contracts are not this double's matter."""
+        del drafts
+        return ""
+
     def position(self, producer: str) -> Position | None:
         """Return how far a producer was committed."""
         with self._changed:

@@ -44,6 +44,10 @@ CONTRACT = """
               - property: sourceUnit
                 value: {{field: unit}}
             transformLogic: temperature
+        quality:
+          - type: library
+            metric: rowCount
+            mustBeGreaterThan: {least}
 """
 FEED = """
     name: {name}
@@ -72,8 +76,8 @@ class Shop:
         write(folder, "connections/push.yaml", "name: push\nkind: http\n")
         self.contract()
 
-    def contract(self, version: str = "1.0.0", maximum: int = 100, unique: str = "false") -> None:
-        text = CONTRACT.format(version=version, maximum=maximum, unique=unique)
+    def contract(self, version: str = "1.0.0", maximum: int = 100, unique: str = "false", least: int = 0) -> None:
+        text = CONTRACT.format(version=version, maximum=maximum, unique=unique, least=least)
         write(self.folder, f"contracts/reading-{version}.odcs.yaml", text)
 
     def feed(
@@ -82,13 +86,13 @@ class Shop:
         connection: str = "drop",
         mode: str = "enforce",
         version: str = "1.0.0",
-        codec: str = "ndjson",
+        codec: str = "ndjson", more: str = "",
     ) -> None:
         select = '{path: "' + name + '*"}' if connection == "drop" else "{}"
         text = FEED.format(
             name=name, connection=connection, select=select, format="{codec: " + codec + "}", mode=mode, version=version
         )
-        write(self.folder, f"feeds/{name}.yaml", text)
+        write(self.folder, f"feeds/{name}.yaml", textwrap.dedent(text) + more)
 
     def open(self) -> Operations:
         self.close()

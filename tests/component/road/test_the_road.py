@@ -180,3 +180,27 @@ def test_rows_the_lake_refuses_are_parked_and_their_neighbours_stored(shop, term
     assert terms(operations.ledger("dock")[0]) == {"received": 1, "stored": 1}
     assert terms(operations.ledger("gate")[0]) == {"received": 1, "quarantined": 1}
     assert operations.verify() == []
+
+
+def test_a_file_whose_set_rule_fails_is_held_whole_where_its_feed_says_so(shop, terms):
+    shop.contract(least=2)
+    shop.feed(more="onBatch: hold\n")
+    operations = shop.open()
+    few = operations.ingest("oven", shop.file("oven-few.ndjson", GOOD, WARM))
+    assert (few["verdict"], terms(few)) == ("held", {"received": 1, "quarantined": 1})
+    assert "rowCount 2" in few["reason"]
+    enough = operations.ingest("oven", shop.file("oven-enough.ndjson", GOOD, WARM, '{"id": "e"}'))
+    assert (enough["verdict"], terms(enough)) == ("stored", {"received": 3, "stored": 3})
+    group = next(item for item in operations.quarantine() if item["code"] == "batch-held")
+    assert operations.replay(group["id"], "the short file is right")["released"] == 1
+    assert terms(operations.ledger("oven")[0]) == {"received": 5, "stored": 5}
+    assert operations.verify() == []
+
+
+def test_without_hold_a_failed_set_rule_lets_the_rows_pass_and_the_feed_fails(shop, terms):
+    shop.contract(least=5)
+    shop.feed()
+    operations = shop.open()
+    assert terms(operations.ingest("oven", shop.file("oven.ndjson", GOOD, WARM))) == {"received": 2, "stored": 2}
+    detail = shop.fabric.answers.feed("oven")
+    assert [(rule.metric, rule.rows, rule.passed) for rule in detail.contract.set_rules] == [("rowCount", 2, None)]

@@ -27,15 +27,15 @@ from weftline.codecs.base import Codec, FileBlock, Limits
 from weftline.connectors.back_off import BackOff
 from weftline.connectors.base import Road
 from weftline.errors import Complaint, InputError, TransientError, WeftlineError
-from weftline.model.feed import FeedSpec
+from weftline.model.feed import FeedSpec, OnBatch
 from weftline.model.position import Position
 
 __all__ = ["Beginning", "FileOutcome", "Reading", "Stop", "Verdict", "ingest_content", "ingest_file"]
 
 log = structlog.get_logger()
 
-IN_FLIGHT = 4
-"""Blocks handed over and not yet committed; about 4 MiB each."""
+IN_FLIGHT = 12
+"""Blocks handed over and not yet committed, about 4 MiB each: six in the lake's hands while the next six are read."""
 HELD_LOOK_SECONDS = 0.2
 HASH_STEP = 1 << 20
 
@@ -53,6 +53,7 @@ class Verdict(StrEnum):
     VANISHED = "vanished"
     UNREADABLE = "unreadable"  # a later try may help: permissions, a disk that fails
     REFUSED = "refused"  # no later try helps: not a file, an archive that cannot be opened or is too large
+    HELD = "held"  # a set rule of its contract fails: all of it is in quarantine (onBatch: hold)
     STOPPED = "stopped"
 
 
@@ -143,6 +144,8 @@ class Reading:
     start: int = 0
     end: int = 0
     records: int = 0
+    held: str = ""
+    """Why all of it goes to quarantine (onBatch: hold)."""
     waiting: deque[tuple[FileBlock, Future[Position]]] = field(default_factory=deque)
 
     @property
@@ -231,6 +234,7 @@ def ingest_content(reading: Reading, beginning: Beginning | None = None) -> File
         known = reading.road.position(reading.producer)
         if known is not None and known.complete:
             return _repeat(reading, known)
+        reading.held = _judged(reading)
         back_off = BackOff(longest=15.0)
         while True:
             try:
@@ -246,12 +250,27 @@ def ingest_content(reading: Reading, beginning: Beginning | None = None) -> File
         return replace(outcome, digest=reading.digest)
     except _ChangedError:
         return _changed(reading)
+    complaint = None
+    if reading.held:
+        step = "Look at the file in quarantine; mend it or the contract, then replay or drop it again."
+        complaint = Complaint("file-held", str(reading.path), reading.held, "a file whose set rules hold", step)
     return replace(
         outcome,
-        verdict=Verdict.STORED,
+        verdict=Verdict.HELD if reading.held else Verdict.STORED,
+        complaint=complaint,
         digest=reading.digest,
         producers=(reading.producer,),
         records=reading.records,
+    )
+
+
+def _judged(reading: Reading) -> str:
+    """Judge the whole file first where its feed says so; return why it is held, or nothing."""
+    if reading.feed.on_batch is not OnBatch.HOLD:
+        return ""
+    blocks = reading.codec.blocks(reading.path, reading.feed.codec_options, reading.start, reading.limits)
+    return reading.road.judge(
+        Draft(reading.feed.id, b"", block.payload, block.attributes, offset=block.offset) for block in blocks
     )
 
 
@@ -334,9 +353,9 @@ def _submit(reading: Reading, block: FileBlock, *, last: bool) -> None:
         reading.feed.id,
         identity,
         block.payload,
-        block.attributes,
+        _with_reason(block.attributes, reading.held) if reading.held else block.attributes,
         reading.road.clock.now(),
-        reading.flags,
+        reading.flags | (FrameFlag.HELD if reading.held else 0),
         block.offset,
     )
     future = reading.road.submit(reading.producer, [draft], last=last)
@@ -345,6 +364,11 @@ def _submit(reading: Reading, block: FileBlock, *, last: bool) -> None:
         # Refused at once: nothing may be handed over after it, for the lake's position would pass it.
         while reading.waiting:
             _settle(reading)
+
+
+def _with_reason(attributes: bytes, reason: str) -> bytes:
+    """Add why the file is held to what the decoder needs later, when it is replayed."""
+    return json.dumps({**(json.loads(attributes) if attributes else {}), "held": reason}).encode()
 
 
 def _settle(reading: Reading) -> Position:

@@ -14,7 +14,7 @@ from weftline.connectors.files.intake import FileOutcome, Reading, Verdict, inge
 
 __all__ = ["ingest_members"]
 
-FINAL = frozenset({Verdict.STORED, Verdict.DUPLICATE, Verdict.EMPTY, Verdict.REFUSED})
+FINAL = frozenset({Verdict.STORED, Verdict.DUPLICATE, Verdict.EMPTY, Verdict.HELD, Verdict.REFUSED})
 
 
 def ingest_members(reading: Reading) -> FileOutcome:
@@ -43,7 +43,7 @@ def ingest_members(reading: Reading) -> FileOutcome:
 
 def _worse(before: Verdict, now: Verdict) -> Verdict:
     """Return what is said of the whole: refused beats stored beats known beats empty."""
-    order = (Verdict.EMPTY, Verdict.DUPLICATE, Verdict.STORED, Verdict.REFUSED)
+    order = (Verdict.EMPTY, Verdict.DUPLICATE, Verdict.STORED, Verdict.HELD, Verdict.REFUSED)
     return max(before, now, key=order.index) if now in order else now
 
 

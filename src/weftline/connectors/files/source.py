@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 FEEDS_AT_ONCE = 4
 """Feeds of one folder whose files are read at the same time; one more thread looks at the folder."""
-DONE = frozenset({Verdict.STORED, Verdict.DUPLICATE, Verdict.EMPTY})
+DONE = frozenset({Verdict.STORED, Verdict.DUPLICATE, Verdict.EMPTY, Verdict.HELD})
 
 
 class FilesConnector(Connector):
