@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -16,7 +15,7 @@ from weftline.ingest.feeds import FeedBook
 from weftline.ingest.validate import Outcome, one
 from weftline.store.lake import LEDGER, LEDGER_TERMS, QUARANTINE, RECEIPT, SET_COUNT, VIOLATION, Group, KeyCheck
 
-__all__ = ["Parts", "UnbalancedError", "assemble", "balance", "parked_rows"]
+__all__ = ["Parts", "UnbalancedError", "assemble", "balance", "parked_rows", "per_frame"]
 
 HOUR = 3_600_000_000
 RECEIPT_ASKED = b'"content_type"'
@@ -43,6 +42,8 @@ class Parts:
     outcomes: list[Outcome] = field(default_factory=list)
     duplicates: Sequence[Frame] = ()
     parked: Sequence[Parked] = ()
+    repeats: Mapping[int, int] = field(default_factory=dict)
+    """Offset of a duplicate frame → records it stands for; 1 where nothing is known."""
     complete: bool = False
     released: Sequence[int] = ()
     job: str = ""
@@ -181,7 +182,7 @@ def _frame_counts(parts: Parts) -> pa.Table:
             "frames": pa.repeat(pa.scalar(1, pa.int64()), len(frames)),
         }
     )
-    repeats = [_repeats(frame) for frame in parts.duplicates]
+    repeats = [parts.repeats.get(frame.offset, 1) for frame in parts.duplicates]
     repeated = pa.table(
         {
             "feed": pa.array([frame.feed for frame in parts.duplicates], pa.int32()),
@@ -201,11 +202,6 @@ def _frame_counts(parts: Parts) -> pa.Table:
         }
     )
     return pa.concat_tables([_complete(counted), _complete(repeated), _complete(aside)])
-
-
-def _repeats(frame: Frame) -> int:
-    """Return how many records a repeated frame stands for; a file says it in its attributes."""
-    return int(json.loads(frame.attributes).get("records", 1)) if frame.attributes else 1
 
 
 def _complete(table: pa.Table) -> pa.Table:
@@ -250,7 +246,8 @@ def _failed(outcome: Outcome) -> list[pa.Table]:
         pa.repeat(contract, count), pc.fill_null(rule, ""), pc.fill_null(name, ""), "|"
     )
     frame = batch.frame_index.take(rows)
-    attributes = pa.array([item.attributes for item in batch.frames], pa.binary())
+    kept = batch.decoded.attributes
+    attributes = pa.array([kept.get(item.offset, item.attributes) for item in batch.frames], pa.binary())
     if batch.decoded.original is None:
         original = pa.array([item.payload for item in batch.frames], pa.binary()).take(frame)
     else:
@@ -279,7 +276,11 @@ def _undecodable(batch: RoutedBatch) -> list[pa.Table]:
         return []
     frames = {frame.offset: frame for frame in batch.frames}
     contract = batch.route.plans
-    held = [_held(frames[item.frame], item, contract.contract, contract.contract_id) for item in bad]
+    kept = batch.decoded.attributes
+    held = []
+    for item in bad:
+        row = _held(frames[item.frame], item, contract.contract, contract.contract_id)
+        held.append({**row, "attributes": kept.get(item.frame, row["attributes"])})
     return [pa.Table.from_pylist(held, schema=QUARANTINE)]
 
 
@@ -321,12 +322,12 @@ def _receipts(parts: Parts) -> pa.Table | None:
     counts = {frame.offset: [0, 0, 0, 0, 0] for frame in asked}
     for frame in parts.duplicates:
         if frame.offset in counts:
-            counts[frame.offset][0] = counts[frame.offset][3] = _repeats(frame)
+            counts[frame.offset][0] = counts[frame.offset][3] = parts.repeats.get(frame.offset, 1)
     for item in parts.parked:
         if item.frame.offset in counts:
             counts[item.frame.offset][0] = counts[item.frame.offset][2] = 1
     for outcome in parts.outcomes:
-        for offset, *terms in _per_frame(outcome):
+        for offset, *terms in per_frame(outcome):
             if offset in counts:
                 counts[offset] = [have + more for have, more in zip(counts[offset], terms, strict=True)]
     columns = list(zip(*counts.values(), strict=True))
@@ -346,7 +347,7 @@ def _receipts(parts: Parts) -> pa.Table | None:
     ).cast(RECEIPT)
 
 
-def _per_frame(outcome: Outcome) -> list[tuple[int, int, int, int, int, int]]:
+def per_frame(outcome: Outcome) -> list[tuple[int, int, int, int, int, int]]:
     """Return (offset, records, stored, quarantined, duplicate, ignored) per frame of a batch."""
     decoded = outcome.batch.decoded
     ignored = pc.and_not(outcome.ignored, outcome.failed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import structlog
 from weftline.batch import TIMESTAMP, Frame
 from weftline.codecs.base import Limits
 from weftline.contracts.plan import Scope
-from weftline.ingest.assemble import Parts, assemble, balance
+from weftline.ingest.assemble import Parts, assemble, balance, per_frame
 from weftline.ingest.decode import Parked, RoutedBatch, decode, sort_frames
 from weftline.ingest.feeds import FeedBook, Route
 from weftline.ingest.keys import KeysInFlight
@@ -24,6 +25,7 @@ __all__ = ["Prepared", "Preparer"]
 
 log = structlog.get_logger()
 _tokens = itertools.count(1)
+RECORDS_KEPT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,21 @@ class Preparer:
     """Decode, validate and assemble; whatever raises costs only the frames that cause it."""
 
     def __init__(
-        self, book: Callable[[], FeedBook], runner: PlanRunnerLike, keys: KeysInFlight, limits: Limits | None = None
+        self,
+        book: Callable[[], FeedBook],
+        runner: PlanRunnerLike,
+        keys: KeysInFlight,
+        limits: Limits | None = None,
+        receipt: Callable[[str, int, int], int] = lambda _producer, _epoch, _frame: 0,
     ) -> None:
+        """`receipt` tells the records of a committed pushed frame, 0 where the lake has no receipt of it."""
         self._book = book
         self._runner = runner
         self._keys = keys
         self._limits = limits or Limits()
+        self._receipt = receipt
+        self._records: dict[int, int] = {}
+        """Pushed frames of the last while → their records, to count a repeat that comes before the commit."""
 
     def prepare(
         self,
@@ -73,10 +84,44 @@ class Preparer:
                 outcomes += self._outcomes(batch, token, parked)
         first = frames[0].offset if frames else last
         parts = Parts(
-            producer, epoch, first, last, frames, spooled, outcomes, sorted_frames.duplicates, parked, complete,
-            released, job,
-        )  # fmt: skip
-        return Prepared(assemble(parts, book), frames, spooled, token, _times(outcomes))
+            producer=producer,
+            epoch=epoch,
+            first=first,
+            last=last,
+            frames=frames,
+            spooled=spooled,
+            outcomes=outcomes,
+            duplicates=sorted_frames.duplicates,
+            parked=parked,
+            repeats=self._repeats(producer, epoch, sorted_frames.duplicates, outcomes),
+            complete=complete,
+            released=released,
+            job=job,
+        )
+        group = assemble(parts, book)
+        if group.receipts is not None:
+            self._records.update(zip(*(group.receipts[name].to_pylist() for name in ("frame", "records")), strict=True))
+            while len(self._records) > RECORDS_KEPT:
+                del self._records[next(iter(self._records))]
+        return Prepared(group, frames, spooled, token, _times(outcomes))
+
+    def _repeats(
+        self, producer: str, epoch: int, duplicates: Sequence[Frame], outcomes: Sequence[Outcome]
+    ) -> dict[int, int]:
+        """Say how many records each repeated frame stands for: it names them, or the frame it repeats."""
+        found: dict[int, int] = {}
+        here: dict[int, int] | None = None
+        for frame in duplicates:
+            told = json.loads(frame.attributes) if frame.attributes else {}
+            if "records" in told:
+                found[frame.offset] = int(told["records"])
+            elif "of" in told:
+                if here is None:
+                    here = {offset: records for outcome in outcomes for offset, records, *_ in per_frame(outcome)}
+                first = int(told["of"])
+                records = here.get(first) or self._records.get(first) or self._receipt(producer, epoch, first)
+                found[frame.offset] = records or 1
+        return found
 
     def set_counts(self, frames: Sequence[Frame]) -> pa.Table | None:
         """Return the set-rule partials of frames that nobody stores: a look at a file before it is taken."""

@@ -70,8 +70,8 @@ class Road:
         keys = KeysInFlight(lake)
         self.writer = Writer(lake, self.book, keys, clock)
         self._lanes: dict[str, Lane] = {}
-        lane_preparer = Preparer(self.book, runners(), keys, limits)
-        block_preparer = Preparer(self.book, runners(), keys, limits)
+        lane_preparer = Preparer(self.book, runners(), keys, limits, self._receipt_records)
+        block_preparer = Preparer(self.book, runners(), keys, limits, self._receipt_records)
         self._judge = Preparer(self.book, runners(), keys, limits)
         self._judging = threading.Lock()
         self._lane_worker = LaneWorker(self.lanes, lane_preparer, self.writer, self._committed, clock)
@@ -251,6 +251,13 @@ class Road:
         with self._guard:
             found.update(+self._pending)
         return dict(found)
+
+    def _receipt_records(self, producer: str, epoch: int, frame: int) -> int:
+        table = self.lake.scan(
+            "SELECT records FROM weftline.receipt WHERE producer = $producer AND epoch = $epoch AND frame = $frame",
+            {"producer": producer, "epoch": epoch, "frame": frame},
+        )
+        return int(table["records"][0].as_py()) if table.num_rows else 0
 
     def _open(self, name: str) -> Lane:
         known = self.lake.position(f"lane:{name}")

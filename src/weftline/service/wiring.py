@@ -13,6 +13,7 @@ import structlog
 from weftline.clock import Clock, SystemClock
 from weftline.codecs import registry as codecs
 from weftline.codecs.base import Codec
+from weftline.codecs.decode_process import DecodeProcess
 from weftline.contracts.plan import ObjectPlan
 from weftline.fabric import FabricSpec
 from weftline.fabric.kinds import seconds
@@ -53,7 +54,7 @@ _POWERS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB":
 _POWERS |= {"kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
-Part = FolderLock | DuckLake | Control | SpoolSet | DecisionLog
+Part = FolderLock | DuckLake | Control | SpoolSet | DecisionLog | DecodeProcess
 
 
 @dataclass
@@ -68,6 +69,7 @@ class Fabric:
     lake: DuckLake
     control: Control
     spool: SpoolSet
+    decoder: DecodeProcess
     road: Road
     answers: RoadAnswers
     decisions: DecisionLog
@@ -92,6 +94,7 @@ class Fabric:
     def close(self) -> None:
         """Stop the road and close every store, last the lock."""
         self.road.stop()
+        self.decoder.close()
         self.decisions.close()
         self.spool.close()
         self.lake.close()
@@ -147,7 +150,9 @@ def _compose(
     lake.ensure(checked.datasets)
     spool = SpoolSet(state / "spool", clock=clock)
     opened.append(spool)
-    book = _book(spec, checked.plans, lake)
+    decoder = DecodeProcess()
+    opened.append(decoder)
+    book = _book(spec, checked.plans, lake, decoder)
     road = _road(lake, spool, book, clock, state, spec)
     counts = SetCounts()
     since = clock.now() - 25 * 3_600_000_000
@@ -168,6 +173,7 @@ def _compose(
         lake=lake,
         control=control,
         spool=spool,
+        decoder=decoder,
         road=road,
         answers=answers,
         decisions=decisions,
@@ -218,7 +224,9 @@ def _road(lake: DuckLake, spool: SpoolSet, book: FeedBook, clock: Clock, state: 
     )
 
 
-def _book(spec: FabricSpec, plans: dict[tuple[str, str], tuple[ObjectPlan, ...]], lake: DuckLake) -> FeedBook:
+def _book(
+    spec: FabricSpec, plans: dict[tuple[str, str], tuple[ObjectPlan, ...]], lake: DuckLake, decoder: DecodeProcess
+) -> FeedBook:
     ids = lake.dictionary("feed", [feed.name for feed in spec.feeds])
     feeds = [replace(feed, id=ids[feed.name]) for feed in spec.feeds]
     used = sorted({(feed.contract, feed.version) for feed in feeds})
@@ -228,7 +236,7 @@ def _book(spec: FabricSpec, plans: dict[tuple[str, str], tuple[ObjectPlan, ...]]
         reference = f"{key[0]}@{key[1]}"
         mine = [feed for feed in feeds if (feed.contract, feed.version) == key]
         sets[key] = plan_set(reference, contract_ids[reference], plans[key], mine)
-    made: dict[str, Codec] = {name: codecs.codec(name) for name in {feed.codec for feed in feeds}}
+    made: dict[str, Codec] = {name: decoder.isolate(codecs.codec(name)) for name in {feed.codec for feed in feeds}}
     return FeedBook(feeds, made, sets)
 
 
