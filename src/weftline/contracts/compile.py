@@ -26,7 +26,7 @@ from weftline.model.dataset import Column
 
 __all__ = ["WARNINGS", "Plan", "compile_contract"]
 
-WARNINGS = frozenset({"contract-dataset-scope"})
+WARNINGS = frozenset({"contract-dataset-scope", "contract-empty"})
 """Codes of complaints that a reader should know and that stop nothing."""
 MOST_COMPILED = 256
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zoneinfo
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -106,10 +107,13 @@ def _placed(node: Any, read: Callable[[], Any], kind: type[InputError]) -> Any:
 
 def known_zone(name: str) -> bool:
     """Return whether a zone is in the time-zone database; without a database any well-formed name passes."""
+    if name == "UTC":
+        return True
     available = zones()
     return name in available if available else re.fullmatch(r"[A-Za-z]+(/[A-Za-z0-9_+-]+)*", name) is not None
 
 
+@cache
 def zones() -> set[str]:
     """Return the names of the time-zone database that mean a zone."""
     skipped = ("posix/", "right/")

@@ -31,7 +31,8 @@ names are the columns of the object first, then the fields its columns read. Nes
   their column when the text is not of the type, on the branch of a `CASE` that is taken. `TRY_CAST` and comparisons give null
   instead. Blank text is absent (null), not wrong.
 - **Text to number.** Optional sign, digits with an optional point on either side of them, optional exponent: `7`, `-1.5`,
-  `.5`, `5.`, `1e3`. White space around is allowed. Never: thousands separators, a decimal comma, hexadecimal, underscores, `inf`, `NaN`.
+  `.5`, `5.`, `1e3`. White space around is allowed. Never: thousands separators, a decimal comma, hexadecimal, underscores,
+  `inf`, `NaN`.
 - **Text to integer.** Digits with an optional sign; a fraction of zeros is allowed (`7.0`), an exponent and any other fraction
   are not (`1e3`, `1.7`). A number becomes an integer only if it is whole. Nothing is rounded.
 - **To decimal(p,s).** Exact: a digit that does not fit is a failure. No exponents in text. Round first where that is wanted.

@@ -195,6 +195,29 @@ def test_a_failed_conversion_in_a_mapping_breaks_the_rule_type_only_on_the_branc
     assert run(quiet, [{"raw": "x"}], runner=runner).broken() == []
 
 
+@pytest.mark.parametrize(
+    ("logic", "row", "fails"),
+    [
+        ("coalesce(CAST(a AS BIGINT), CAST(b AS BIGINT))", {"a": "5", "b": "x"}, False),
+        ("coalesce(CAST(a AS BIGINT), CAST(b AS BIGINT))", {"a": None, "b": "x"}, True),
+        ("coalesce(CAST(a AS BIGINT), CAST(b AS BIGINT))", {"a": "x", "b": "5"}, True),
+        ("a + b", {"a": "x", "b": 1}, True),
+        ("a + b", {"a": None, "b": 1}, False),
+        ("a / b", {"a": 1, "b": 0}, False),
+        ("a * b", {"a": 9223372036854775807, "b": 2}, False),
+        ("if(a > 5, 1, 0)", {"a": "x", "b": 1}, False),
+        ("a + b", {"a": True, "b": datetime(2024, 1, 1, tzinfo=UTC)}, True),
+        ("sqrt(a)", {"a": "-1"}, False),
+        ("sqrt(a)", {"a": "x"}, True),
+    ],
+)
+def test_only_a_conversion_that_fails_breaks_the_rule_type(
+    logic: str, row: dict[str, Any], fails: bool, runner: PlanRunner
+) -> None:
+    plan = plan_of([{"name": "v", "logicalType": "number", "transformLogic": logic}])
+    assert run(plan, [row], runner=runner).broken() == (["v.type"] if fails else [])
+
+
 def test_where_selects_rows_and_null_is_not_selected(runner: PlanRunner) -> None:
     plan = plan_of([{**column("number"), "required": True}], custom={"where": "tag = 'temp'"})
     rows = [
