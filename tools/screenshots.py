@@ -11,6 +11,7 @@ import argparse
 import os
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ARGS = [
@@ -50,6 +51,8 @@ def shoot(page: Page, url: str, place: str, target: Path) -> None:
     height = page.evaluate("document.documentElement.scrollHeight")
     page.set_viewport_size({"width": page.viewport_size["width"], "height": max(height, page.viewport_size["height"])})
     page.screenshot(path=target)
+    # 256 colours are enough for flat pages and keep the repository small.
+    Image.open(target).convert("RGB").quantize(256).save(target, optimize=True)
     print(target)
 
 

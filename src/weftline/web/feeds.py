@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from weftline.service.views import FeedDetail, RatePoint
 from weftline.web.charts import Chart, Hole, Series, line_chart
 from weftline.web.feedlist import SORTS, FeedQuery, page_of
 from weftline.web.format import age, decimal
+from weftline.web.rates import MINUTE, SECOND, even
 from weftline.web.render import Visit, page, segment, zone_of
 from weftline.web.rows import Cells, cells_of
 
@@ -68,18 +70,15 @@ def _stops(points: list[RatePoint]) -> list[Hole]:
     return holes
 
 
-def _step(points: list[RatePoint]) -> float:
-    return max((points[-1].time - points[0].time) / 1e6 / (len(points) - 1), 0.001) if len(points) > 1 else 60.0
-
-
 def rate_chart(visit: Visit, detail: FeedDetail) -> Chart | None:
     """Return received records a second: per minute where an hour is known, else per second."""
-    minutes = [point for point in detail.per_minute if point.received is not None]
-    points = detail.per_minute if len(minutes) > 10 else detail.per_second
+    step, points = MINUTE, even(detail.per_minute, MINUTE, visit.now, 24 * 60)
+    if len(points) < 10:
+        step, points = SECOND, even(detail.per_second, SECOND, visit.now, 300)
     if not points:
         return None
-    step = _step(points)
-    lines = [Series("", [(point.time, None if point.received is None else point.received / step) for point in points])]
+    each = step / SECOND
+    lines = [Series("", [(point.time, None if point.received is None else point.received / each) for point in points])]
     return line_chart(
         "Records a second", lines, zone=zone_of(visit.about, detail.row.site), unit="/s", number=decimal,
         holes=sorted(_stops(points) + _holes(detail, points[0].time, points[-1].time)),
@@ -96,11 +95,20 @@ def latency_chart(visit: Visit, detail: FeedDetail, records: pa.Table) -> Timing
         if done is not None and event is not None:
             at = to_micros(done)
             points[at] = max(points.get(at, 0.0), (at - to_micros(event)) / 1000)
-    ordered: list[tuple[float, float | None]] = [(at, max(points[at], 0.0)) for at in sorted(points)]
-    chart = line_chart(
-        "Latency", [Series("", ordered)], zone=zone_of(visit.about, detail.row.site), unit="ms", number=decimal
-    )
-    return Timing(chart, len(ordered))
+    times = sorted(points)
+    pauses: list[float] = [later - sooner for sooner, later in pairwise(times)]
+    usual = max((detail.row.cadence or 0.0) * SECOND, sorted(pauses)[len(pauses) // 2] if pauses else 0.0, SECOND)
+    ordered: list[tuple[float, float | None]] = []
+    holes: list[Hole] = []
+    for place, at in enumerate(times):
+        # A line never bridges a silence longer than three times the usual one.
+        if place and pauses[place - 1] > 3 * usual:
+            ordered.append((times[place - 1] + 1, None))
+            holes.append(Hole(times[place - 1], at, "no record"))
+        ordered.append((at, max(points[at], 0.0)))
+    zone = zone_of(visit.about, detail.row.site)
+    chart = line_chart("Latency", [Series("", ordered)], zone=zone, unit="ms", number=decimal, holes=holes)
+    return Timing(chart, len(times))
 
 
 async def feed(visit: Visit) -> Response:

@@ -160,7 +160,8 @@ async def group(visit: Visit, problem: str = "", reason: str = "", status: int =
     return page(
         visit, "quarantine_group.html", status, group=found, records=shown, chosen=chosen, after=visit.query("after"),
         original=original_of(chosen) if chosen else None, next=shown[-1].id if len(records) > RECORDS else 0,
-        problem=problem, reason=reason, attributes=_flat(chosen.attributes) if chosen else [], outcome=outcome if outcome["job"] else None, key=secrets.token_urlsafe(12),
+        problem=problem, reason=reason, attributes=_flat(chosen.attributes) if chosen else [],
+        outcome=outcome if outcome["job"] else None, key=secrets.token_urlsafe(12),
         may_replay=actor.has("administrator", "engineer"), topics="",
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from weftline.service.views import FeedRow, LedgerRow, RatePoint, Tower
 from weftline.web.feedlist import FeedGroup, group_feeds
+from weftline.web.rates import MINUTE, even
 from weftline.web.render import Visit, page
 from weftline.web.status import LIVE_STATES, STATES, Shape, state_shape
 
@@ -77,8 +78,7 @@ def sum_ledger(rows: Sequence[LedgerRow]) -> LedgerSum:
 def _picture(visit: Visit) -> Picture:
     road = visit.site.road
     feeds = road.feeds()
-    # The minute that is still running would look like a drop.
-    rates = [point for point in road.rates() if point.time + 60_000_000 <= visit.now]
+    rates = even(road.rates(), MINUTE, visit.now, 24 * 60)
     now = road.tower()
     partner = [row for row in feeds if row.partner]
     plant = [row for row in feeds if not row.partner]

@@ -7,10 +7,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from weftline.service.views import FeedRow, Latency, LedgerRow, QuarantineRecord, ViolationView
+from weftline.service.views import FeedRow, Latency, LedgerRow, QuarantineRecord, RatePoint, ViolationView
 from weftline.web.charts import Hole, Series, bars, line_chart, sparkline
 from weftline.web.feedlist import SORTS, FeedQuery, group_feeds, page_of
 from weftline.web.quarantine import original_of
+from weftline.web.rates import even
 from weftline.web.status import feed_status
 from weftline.web.tower import sum_ledger
 
@@ -109,6 +110,15 @@ def test_a_line_breaks_at_what_is_unknown_and_never_bridges_it() -> None:
     assert chart.rows[2] == ("00:02", ["unknown"])
     assert [tick.label for tick in chart.y_ticks] == ["0", "1", "2", "3", "4"]
     assert line_chart("x", [Series("", [(1, None)])], zone=ZoneInfo("UTC"), unit="", number=str) is None
+
+
+def test_a_bucket_the_road_left_out_counts_no_record_and_the_running_one_is_not_shown() -> None:
+    minute = 60_000_000
+    points = [RatePoint(time=minute, received=5), RatePoint(time=3 * minute, received=None)]
+    shown = even([*points, RatePoint(time=5 * minute, received=1)], minute, 5 * minute + 7, 100)
+    assert [point.received for point in shown] == [5, 0, None, 0]
+    assert len(even(points, minute, 500 * minute, 60)) == 60
+    assert even([], minute, minute, 60) == []
 
 
 def test_small_charts_keep_the_smallest_count_visible() -> None:
