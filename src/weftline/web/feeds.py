@@ -100,12 +100,12 @@ def latency_chart(visit: Visit, detail: FeedDetail, records: pa.Table) -> Timing
     usual = max((detail.row.cadence or 0.0) * SECOND, sorted(pauses)[len(pauses) // 2] if pauses else 0.0, SECOND)
     ordered: list[tuple[float, float | None]] = []
     holes: list[Hole] = []
-    for place, at in enumerate(times):
+    for place, moment in enumerate(times):
         # A line never bridges a silence longer than three times the usual one.
         if place and pauses[place - 1] > 3 * usual:
             ordered.append((times[place - 1] + 1, None))
-            holes.append(Hole(times[place - 1], at, "no record"))
-        ordered.append((at, max(points[at], 0.0)))
+            holes.append(Hole(times[place - 1], moment, "no record"))
+        ordered.append((moment, max(points[moment], 0.0)))
     zone = zone_of(visit.about, detail.row.site)
     chart = line_chart("Latency", [Series("", ordered)], zone=zone, unit="ms", number=decimal, holes=holes)
     return Timing(chart, len(times))
