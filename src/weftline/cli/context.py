@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -16,6 +16,9 @@ from rich.table import Table
 from weftline.errors import NotFoundError, UsageError
 
 __all__ = ["FabricOption", "FormatOption", "emit", "folder_of", "note", "plain", "say"]
+
+WIDE = 10_000
+NARROWEST = 16
 
 FabricOption = Annotated[
     Path | None,
@@ -66,23 +69,38 @@ def emit(value: Any) -> None:
     sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, indent=2) + "\n")
 
 
-def say(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
-    """Write a table; an empty one says so."""
+def say(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> None:
+    """Write a table; an empty one says so. Columns in `whole` are never folded: people copy their values."""
+    fixed = {*right, *whole}
     console = Console()
     if not rows:
         console.print(f"{title}: none")
         return
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(text) for text in column) for column in zip(columns, *cells, strict=True)]
+    # A pipe has no width, and a terminal narrower than this wraps lines better than cells three letters wide.
+    least = [width if name in fixed else min(width, NARROWEST) for name, width in zip(columns, widths, strict=True)]
+    wanted = sum(least) + 2 * len(least) if sys.stdout.isatty() else WIDE
+    console = Console(width=max(console.width, wanted))
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*[_cell(value) for value in row])
+    for column, width in zip(columns, least, strict=True):
+        justify: Literal["right", "left"] = "right" if column in right else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column in fixed, min_width=width)
+    for texts in cells:
+        table.add_row(*texts)
     console.print(table)
 
 
 def note(text: str) -> None:
     """Write a line for people to standard error."""
-    Console(stderr=True).print(text, highlight=False, markup=False)
+    Console(stderr=True, soft_wrap=True).print(text, highlight=False, markup=False)
 
 
 def _cell(value: Any) -> str:

@@ -35,17 +35,17 @@ def groups(
         return
     rows = [
         [
-            item["id"],
             item["records"],
-            item["rule"],
-            item["expected"],
             item["example"],
+            item["expected"],
             ", ".join(item["feeds"][:3]),
             _time(item["last_seen"]),
+            item["id"],
         ]
         for item in found
     ]
-    say("", ["group", "records", "rule", "expected", "found", "feeds", "last seen"], rows, right=["records"])
+    columns = ["records", "found", "expected", "feeds", "last seen", "group"]
+    say("", columns, rows, right=["records"], whole=["group"])
 
 
 @quarantine.command("show")
