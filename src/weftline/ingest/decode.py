@@ -14,7 +14,7 @@ from weftline.batch import Decoded, Frame, FrameFlag
 from weftline.codecs.base import Limits
 from weftline.ingest.feeds import FeedBook, Route
 
-__all__ = ["Parked", "RoutedBatch", "Sorted", "decode", "sort_frames"]
+__all__ = ["Parked", "RoutedBatch", "Sorted", "decode", "sort_frames", "split"]
 
 log = structlog.get_logger()
 
@@ -86,19 +86,21 @@ def decode(
     """
     try:
         decoded = route.codec.decode(frames, route.options, route.expected, limits)
+        batch = RoutedBatch(route, frames, *_with_captures(frames, decoded), history)
     except Exception as error:  # noqa: BLE001 - isolates whatever a codec does to the frames that cause it
         if len(frames) == 1:
             log.error("codec raised", codec=route.codec.name, feed=frames[0].feed, error=repr(error))
             reason = f"codec '{route.codec.name}' failed: {type(error).__name__}: {str(error)[:200]}"
             parked.append(Parked(frames[0], "decode-failed", reason))
             return
-        for part in _split(frames):
+        for part in split(frames):
             yield from decode(route, part, history=history, limits=limits, parked=parked)
         return
-    yield RoutedBatch(route, frames, *_with_captures(frames, decoded), history)
+    yield batch
 
 
-def _split(frames: Sequence[Frame]) -> list[list[Frame]]:
+def split(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Return the frames feed by feed, or those of one feed in two halves."""
     feeds: dict[int, list[Frame]] = {}
     for frame in frames:
         feeds.setdefault(frame.feed, []).append(frame)

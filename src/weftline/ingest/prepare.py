@@ -13,8 +13,9 @@ import structlog
 from weftline.batch import TIMESTAMP, Frame
 from weftline.codecs.base import Limits
 from weftline.contracts.plan import Scope
+from weftline.errors import StoreError, TransientError
 from weftline.ingest.assemble import Parts, assemble, balance, per_frame
-from weftline.ingest.decode import Parked, RoutedBatch, decode, sort_frames
+from weftline.ingest.decode import Parked, RoutedBatch, decode, sort_frames, split
 from weftline.ingest.feeds import FeedBook, Route
 from weftline.ingest.keys import KeysInFlight
 from weftline.ingest.validate import Outcome, one, validate
@@ -24,6 +25,8 @@ from weftline.store.plans import PlanRunnerLike
 __all__ = ["Prepared", "Preparer"]
 
 log = structlog.get_logger()
+PARKED_ALONE = 64
+"""Frames of one feed found guilty one by one; where a contract fails on more, the rest is parked without looking."""
 _tokens = itertools.count(1)
 RECORDS_KEPT = 100_000
 
@@ -73,9 +76,41 @@ class Preparer:
         released: Sequence[int] = (),
         job: str = "",
     ) -> Prepared:
-        """Return the group of these frames, which are contiguous in (producer, epoch) up to offset `last`."""
-        book = self._book()
+        """Return the group of these frames, which are contiguous in (producer, epoch) up to offset `last`.
+
+        Raises TransientError or StoreError where the store does not answer; the same frames may be prepared again.
+        """
         token = next(_tokens)
+        try:
+            return self._prepare(
+                token,
+                (producer, epoch),
+                frames,
+                last=last,
+                spooled=spooled,
+                complete=complete,
+                released=released,
+                job=job,
+            )
+        except BaseException:
+            # Else the same frames, prepared again, would meet their own keys.
+            self._keys.release(token)
+            raise
+
+    def _prepare(
+        self,
+        token: int,
+        place: tuple[str, int],
+        frames: Sequence[Frame],
+        *,
+        last: int,
+        spooled: bool,
+        complete: bool,
+        released: Sequence[int],
+        job: str,
+    ) -> Prepared:
+        producer, epoch = place
+        book = self._book()
         sorted_frames = sort_frames(frames, book)
         parked = sorted_frames.parked
         outcomes: list[Outcome] = []
@@ -136,6 +171,8 @@ class Preparer:
     def _outcomes(self, batch: RoutedBatch, token: int, parked: list[Parked]) -> list[Outcome]:
         try:
             return [self._validated(batch, token)]
+        except (TransientError, StoreError):
+            raise
         except Exception as error:  # noqa: BLE001 - a plan is total; if one raises all the same, the culprit is found
             return self._isolated(batch, token, parked, error)
 
@@ -151,17 +188,16 @@ class Preparer:
         return outcome
 
     def _isolated(self, batch: RoutedBatch, token: int, parked: list[Parked], error: Exception) -> list[Outcome]:
-        """Repeat feed by feed, then frame by frame; park the frame that fails alone."""
+        """Repeat feed by feed, then half by half; park the frame that fails alone."""
         frames = batch.frames
-        if len(frames) == 1:
+        feeds = {frame.feed for frame in frames}
+        guilty = sum(item.code == "plan-failed" and item.frame.feed in feeds for item in parked)
+        if len(frames) == 1 or (len(feeds) == 1 and guilty >= PARKED_ALONE):
             log.error("plan raised", contract=batch.route.plans.contract, feed=frames[0].feed, error=repr(error))
             reason = f"contract {batch.route.plans.contract} failed: {type(error).__name__}: {str(error)[:200]}"
-            parked.append(Parked(frames[0], "plan-failed", reason))
+            parked += [Parked(frame, "plan-failed", reason) for frame in frames]
             return []
-        feeds: dict[int, list[Frame]] = {}
-        for frame in frames:
-            feeds.setdefault(frame.feed, []).append(frame)
-        parts = list(feeds.values()) if len(feeds) > 1 else [[frame] for frame in frames]
+        parts = split(frames)
         outcomes: list[Outcome] = []
         for part in parts:
             for again in decode(batch.route, part, history=batch.history, limits=self._limits, parked=parked):

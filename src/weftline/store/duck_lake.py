@@ -397,7 +397,14 @@ class DuckLake:
         with self._writing:
             ids = self.dictionary("key", [check.dataset, check.rule])
             cursor = self._revive().writer
-            return keys.known(cursor, check, rows, ids, self._clock.now())
+            try:
+                return keys.known(cursor, check, rows, ids, self._clock.now())
+            except (duckdb.Error, OSError) as error:
+                self._suspect = self._suspect or fatal(error)
+                if not of_store(error):
+                    raise
+                found = str(error).splitlines()[0]
+                raise LakeUnavailableError(place="the lake", found=found, expected="an answer about keys") from error
 
     def scan(self, sql: str, params: Mapping[str, Any] | None = None) -> pa.Table:
         """Read as the system, on cursors of its own. Allowed only in packages the import test lists."""
