@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Clock", "ShiftedClock", "SystemClock", "from_micros", "to_micros"]
+__all__ = ["Clock", "FileShiftedClock", "ShiftedClock", "SystemClock", "clock_of", "from_micros", "to_micros"]
+
+SHIFT_FILE = "WEFTLINE_CLOCK_SHIFT_FILE"
+"""Environment variable that names the file of a `FileShiftedClock`; inert unless set."""
+LOOK_SECONDS = 0.05
 
 
 class Clock(Protocol):
@@ -42,6 +48,29 @@ class ShiftedClock(SystemClock):
     def now(self) -> int:
         """Return shifted wall time in microseconds since 1970-01-01 UTC."""
         return super().now() + self.shift
+
+
+class FileShiftedClock(SystemClock):
+    """Tell the machine's time moved by what a file says (microseconds as text), so that a test outside may move it."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._shift = 0
+        self._looked = float("-inf")
+
+    def now(self) -> int:
+        """Return shifted wall time in microseconds since 1970-01-01 UTC; the file is read 20 times a second at most."""
+        steady = self.steady()
+        if steady - self._looked >= LOOK_SECONDS:
+            self._looked = steady
+            self._shift = int(self._file.read_text("ascii")) if self._file.exists() else 0
+        return super().now() + self._shift
+
+
+def clock_of(environment: Mapping[str, str]) -> Clock:
+    """Return the machine's clock, or for the fault tests one that a file moves."""
+    file = environment.get(SHIFT_FILE, "")
+    return FileShiftedClock(Path(file)) if file else SystemClock()
 
 
 def from_micros(micros: int) -> datetime:

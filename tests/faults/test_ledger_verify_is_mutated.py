@@ -66,13 +66,11 @@ MUTATIONS = {
         "received",
     ),
     "a counter of duplicates is higher": (
-        'UPDATE weftline.ledger SET "duplicate" = "duplicate" + 1 '
-        "WHERE rowid = (SELECT min(rowid) FROM weftline.ledger)",
+        'UPDATE weftline.ledger SET "duplicate" = 9 + "duplicate" WHERE rowid = (SELECT min(rowid) FROM weftline.ledger)',
         "received",
     ),
     "a counter of frames is higher": (
-        "UPDATE weftline.ledger SET frames = frames + 1 WHERE rowid = (SELECT rowid FROM weftline.ledger l "
-        "JOIN weftline.dictionary d ON d.kind = 'feed' AND d.id = l.feed WHERE d.name = 'line.push' LIMIT 1)",
+        "UPDATE weftline.ledger SET frames = 1 + frames WHERE rowid = (SELECT min(rowid) FROM weftline.ledger WHERE frames > 0)",
         "frames",
     ),
     "a checkpoint is ahead": (

@@ -96,6 +96,9 @@ class Lake(_Model, frozen=True):
 
     path: Annotated[str, Meta(description="Folder of the lake; default .weftline in the fabric folder.")] = ""
     memory_limit: Annotated[Size | None, Meta(description="Memory of the store; default a quarter of RAM.")] = None
+    min_free: Annotated[
+        Size | None, Meta(description="Free space below which sources are held back; default 1GiB.")
+    ] = None
     hot_days: Annotated[int, Meta(ge=1, le=3650, description="Days kept in the hot store before they are sealed.")] = 14
 
 

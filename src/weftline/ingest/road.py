@@ -37,6 +37,8 @@ log = structlog.get_logger()
 SHARED_LANE = "push"
 TICK_SECONDS = 1.0
 SEEN_MICROS = 600_000_000
+SEEN_FRAMES = 131_072
+"""Twice what an MQTT session may leave unacknowledged."""
 WAITING_FRAMES_READ = 200_000
 
 LaneName = Callable[[str], str]
@@ -74,7 +76,7 @@ class Road:
         block_preparer = Preparer(self.book, runners(), keys, limits, self._receipt_records)
         self._judge = Preparer(self.book, runners(), keys, limits)
         self._judging = threading.Lock()
-        self._lane_worker = LaneWorker(self.lanes, lane_preparer, self.writer, self._committed, clock)
+        self._lane_worker = LaneWorker(self.lanes, lane_preparer, self.writer, self._committed, self._after, clock)
         self._block_worker = BlockWorker(block_preparer, self.writer, self._committed, lake, clock)
         self.admission = Admission(lake, folder, self._behind, least_free=least_free)
         self._chains: dict[str, Chain] = {}
@@ -99,6 +101,8 @@ class Road:
     def stop(self) -> None:
         """Stop in the order of the road; what is spooled but not stored waits on disk."""
         self._stop.set()
+        # The workers wait for the writer, which would hold on to a group as long as the disk is full.
+        self.writer.hurry()
         self._lane_worker.stop()
         self._block_worker.stop()
         self.writer.stop()
@@ -126,12 +130,14 @@ class Road:
 
     def seen(self, connection: str) -> Iterable[bytes]:
         """Return identities of the lane's frames of the last minutes, oldest first."""
-        since = self.clock.now() - SEEN_MICROS
-        return [frame.identity for frame in self._log(connection).identities(since) if frame.identity]
+        return [frame.identity for frame in self.frames_seen(connection, self.clock.now() - SEEN_MICROS)]
 
     def frames_seen(self, connection: str, since: int) -> list[SeenFrame]:
-        """Return the lane's frames with an identity since a time (microseconds UTC), without their payloads."""
-        return [frame for frame in self._log(connection).identities(since) if frame.identity]
+        """Return the lane's frames with an identity since a time (microseconds UTC), without their payloads.
+
+        The newest ones are among them whatever their times say: a clock that jumped must not make repeats look new.
+        """
+        return [frame for frame in self._log(connection).identities(since, newest=SEEN_FRAMES) if frame.identity]
 
     def _log(self, connection: str) -> Lane:
         name = self._lane_of(connection)

@@ -18,7 +18,7 @@ from weftline.errors import AdmissionError
 from weftline.ingest.prepare import Prepared, Preparer
 from weftline.ingest.writer import Writer
 from weftline.model.position import Position
-from weftline.spool.base import Log
+from weftline.spool.lane import Lane
 from weftline.store.lake import Committed, Lake
 
 __all__ = ["BlockWorker", "Chain", "Done", "LaneWorker", "Submission"]
@@ -35,17 +35,49 @@ Done = Callable[[Prepared, Committed], None]
 """Called on the writer's thread after each commit."""
 
 
+@dataclass(slots=True)
+class Chain:
+    """What one producer handed over since it was last read from the lake: after one part fails, none of them commits."""
+
+    epoch: int
+    end: int
+    """Offset of the newest draft submitted."""
+    broken: bool = False
+    open: int = 0
+    """Groups on their way to the writer and not yet decided (lanes only)."""
+
+    def check(self) -> None:
+        """Raise where an earlier part failed, so that the producer's position never passes a hole."""
+        if self.broken:
+            raise AdmissionError(
+                place="the road",
+                found="a group whose predecessor was not stored",
+                expected="groups in order",
+                next_step="It is read again from the lake's position.",
+            )
+
+
 class LaneWorker:
     """Read frames after the checkpoint, close a group at 100 ms, 64 k frames or 32 MB, and pass it on."""
 
     def __init__(
-        self, lanes: Callable[[], Sequence[Log]], preparer: Preparer, writer: Writer, done: Done, clock: Clock
-    ):
+        self,
+        lanes: Callable[[], Sequence[Lane]],
+        preparer: Preparer,
+        writer: Writer,
+        done: Done,
+        after: Callable[[Lane], int],
+        clock: Clock,
+    ) -> None:
+        """`after` reads from the lake where a lane goes on."""
         self._lanes = lanes
         self._preparer = preparer
         self._writer = writer
         self._done = done
         self._clock = clock
+        self._after = after
+        self._chains: dict[str, Chain] = {}
+        self._deciding = threading.Lock()
         self._next: dict[str, int] = {}
         self._closed: dict[str, float] = {}
         self._wake = threading.Event()
@@ -80,8 +112,11 @@ class LaneWorker:
                 self._wake.wait(pause)
                 self._wake.clear()
 
-    def _turn(self, lane: Log) -> float:
+    def _turn(self, lane: Lane) -> float:
         """Take one group of a lane if it is due; return how long this lane can wait."""
+        chain = self._chain(lane)
+        if chain.broken:
+            return GROUP_SECONDS
         start = self._next.setdefault(lane.name, lane.tail().first)
         waiting = lane.tail().next - start
         if waiting <= 0:
@@ -97,38 +132,38 @@ class LaneWorker:
         last = frames[-1].offset
         prepared = self._preparer.prepare(f"lane:{lane.name}", lane.epoch, frames, last=last, spooled=True)
         self._next[lane.name] = last + 1
-        done = self._writer.commit(prepared)
-        done.add_done_callback(lambda future: self._committed(lane, prepared, future))
+        with self._deciding:
+            chain.open += 1
+        done = self._writer.commit(prepared, chain.check)
+        done.add_done_callback(lambda future: self._committed(lane, chain, prepared, future))
         return 0.0
 
-    def _committed(self, lane: Log, prepared: Prepared, future: Future[Committed]) -> None:
-        if future.exception() is None:
+    def _chain(self, lane: Lane) -> Chain:
+        """Return the lane's chain; where one broke and its last group is decided, go on from the lake's position.
+
+        The frames are still in the spool. Going back while later groups are on their way would let them overtake.
+        """
+        chain = self._chains.get(lane.name)
+        if chain is not None and chain.broken:
+            with self._deciding:
+                decided = chain.open == 0
+            if not decided:
+                return chain
+            self._next[lane.name] = self._after(lane)
+            chain = None
+        if chain is None:
+            chain = self._chains[lane.name] = Chain(lane.epoch, -1)
+        return chain
+
+    def _committed(self, lane: Lane, chain: Chain, prepared: Prepared, future: Future[Committed]) -> None:
+        failed = future.exception() is not None
+        with self._deciding:
+            # Broken before the writer takes the next group: this runs on its thread.
+            chain.broken = chain.broken or failed
+            chain.open -= 1
+        if not failed:
             self._done(prepared, future.result())
             lane.truncate(prepared.group.last + 1)
-        elif not self._stop.is_set():
-            # The frames are still in the spool: go back to them.
-            self._next[lane.name] = min(self._next[lane.name], prepared.group.first)
-            self._wake.set()
-
-
-@dataclass(slots=True)
-class Chain:
-    """The submissions of one producer since it was last read from the lake: after one fails, none of them commits."""
-
-    epoch: int
-    end: int
-    """Offset of the newest draft submitted."""
-    broken: bool = False
-
-    def check(self) -> None:
-        """Raise where an earlier submission failed, so that the producer's position never passes a hole."""
-        if self.broken:
-            raise AdmissionError(
-                place="a source that skips the spool",
-                found="a block whose predecessor was not stored",
-                expected="blocks in order",
-                next_step="It is read again from the lake's position.",
-            )
 
 
 class Submission(NamedTuple):

@@ -70,6 +70,10 @@ class Writer:
         self._tasks.put(_Task(None, action, done))
         return done
 
+    def hurry(self) -> None:
+        """Give up groups the store does not take at the first try: the road is about to stop, the spool keeps them."""
+        self._stop.set()
+
     def stop(self) -> None:
         """Commit what is queued, then end the thread."""
         self._stop.set()
@@ -80,19 +84,19 @@ class Writer:
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
             try:
-                if task.check is not None:
-                    task.check()
                 if task.prepared is not None:
-                    task.done.set_result(self._commit(task.prepared))
+                    task.done.set_result(self._commit(task.prepared, task.check))
                 elif task.action is not None:
                     task.done.set_result(task.action())
             except Exception as error:  # noqa: BLE001 - the waiting caller gets it; the writer must live on
                 log.error("writer task failed", error=repr(error))
                 task.done.set_exception(error)
 
-    def _commit(self, prepared: Prepared) -> Committed:
+    def _commit(self, prepared: Prepared, check: Callable[[], None] | None) -> Committed:
         group, isolated = prepared.group, False
         try:
+            if check is not None:
+                check()
             while True:
                 self.last_try = self._clock.steady()
                 try:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from weftline.batch import FrameFlag
 from weftline.connectors.http.recent import KnownPush
-from weftline.connectors.http.source import HttpSource
-from weftline.errors import NotFoundError, UsageError, nearest
+from weftline.connectors.http.source import HttpConnector, HttpSource
+from weftline.errors import AdmissionError, NotFoundError, UsageError, nearest
 from weftline.ingest.road import Road
 from weftline.model.position import LaneId
 from weftline.service.sources import Sources
@@ -15,6 +15,12 @@ from weftline.service.views import ReceiptView
 from weftline.store.lake import Lake
 
 __all__ = ["Pushes", "known_pushes"]
+
+
+class PushesClosedError(AdmissionError):
+    """Say that the server is starting: nothing was kept."""
+
+    code = "http-starting"
 
 
 class Pushes:
@@ -33,6 +39,13 @@ class Pushes:
                 place="feeds", found=f"'{feed}'", expected="a feed in force", next_step=nearest(feed, book.by_name)
             )
         source = self._sources.source(spec.connection)
+        if source is None and spec.kind == HttpConnector.kind:
+            raise PushesClosedError(
+                place=f"feed {feed}",
+                found="a connection that is not open yet",
+                expected="an open one",
+                next_step="Send it again in a moment, with the same Idempotency-Key.",
+            )
         if not isinstance(source, HttpSource):
             raise UsageError(
                 place=f"feed {feed}",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from weftline.clock import Clock, SystemClock
+from weftline.clock import Clock, clock_of
 from weftline.codecs import registry as codecs
 from weftline.codecs.base import Codec
 from weftline.codecs.decode_process import DecodeProcess
@@ -109,7 +109,7 @@ def open_fabric(
 
     Raises FolderInvalidError with every complaint, LockedError naming the holder, or StoreError.
     """
-    clock = clock or SystemClock()
+    clock = clock or clock_of(os.environ)
     checked = check_folder(path)
     spec = checked.folder.spec
     if checked.complaints or spec is None:
@@ -202,7 +202,13 @@ def _runner() -> PlanRunner:
 
 def _settings(spec: FabricSpec) -> LakeSettings:
     limit = spec.settings.lake.memory_limit
-    return replace(LakeSettings(), memory_limit=_size(str(limit))) if limit else LakeSettings()
+    settings = replace(LakeSettings(), min_free=_least_free(spec))
+    return replace(settings, memory_limit=_size(str(limit))) if limit else settings
+
+
+def _least_free(spec: FabricSpec) -> int:
+    given = spec.settings.lake.min_free
+    return _size(str(given)) if given else LakeSettings().min_free
 
 
 def _size(text: str) -> int:
@@ -221,6 +227,7 @@ def _road(lake: DuckLake, spool: SpoolSet, book: FeedBook, clock: Clock, state: 
         clock=clock,
         folder=state,
         lane_of=lambda connection: connection if connection in own else SHARED_LANE,
+        least_free=_least_free(spec),
     )
 
 

@@ -192,16 +192,19 @@ class Lane:
         with self._changed:
             return self._changed.wait_for(lambda: self._next > start or self._closed, timeout) and self._next > start
 
-    def identities(self, since: int) -> Iterator[SeenFrame]:
-        """Give the durable frames received at or after `since` (microseconds UTC), without their payloads."""
+    def identities(self, since: int, newest: int = 0) -> Iterator[SeenFrame]:
+        """Give the durable frames received at or after `since` (microseconds UTC), without their payloads.
+
+        The last `newest` frames are given whatever the clock said when they came.
+        """
         with self._changed:
             segments, following = list(self._segments), self._next
         for index, held in enumerate(segments):
             later = segments[index + 1].header if index + 1 < len(segments) else None
-            if later is not None and later.begun < since:
+            if later is not None and later.begun < since and later.base <= following - newest:
                 continue
             for record in self._records(held.base, later.base if later else following):
-                if record.received >= since:
+                if record.received >= since or record.offset >= following - newest:
                     identity = segment.identity_of(record)
                     yield SeenFrame(record.offset, record.feed, record.received, identity, record.flags)
 

@@ -77,7 +77,7 @@ def judge(folder: Path, sent: Sent, *, may_lose: int = 0) -> Verdict:
     held.update(aside)
     total = {term: sum(int(row[term] or 0) for row in rows) for term in ("received", "duplicate", "stored", "waiting")}
     missing = sorted(sent.acknowledged - held.keys())
-    findings = [f"{item['feed']}: {item['counted']} {item['term']} counted, {item['told']} told" for item in differences]
+    findings = [f"{one['feed']}: {one['counted']} {one['term']} counted, {one['told']} told" for one in differences]
     findings += [f"feed {row['feed']} is not balanced: {row}" for row in rows if row["balanced"] is False]
     expected = held.total() + total["duplicate"]
     if total["received"] != expected or total["waiting"]:
@@ -109,7 +109,17 @@ def _drain(fabric: Fabric) -> None:
 def verify_command(folder: Path) -> tuple[int, Any]:
     """Run `weftline ledger --verify` as a person does; return its exit status and its JSON."""
     done = subprocess.run(
-        [sys.executable, "-c", "from weftline.cli import main; main()", "ledger", "--verify", "--format", "json", "--fabric", str(folder)],
+        [
+            sys.executable,
+            "-c",
+            "from weftline.cli import main; main()",
+            "ledger",
+            "--verify",
+            "--format",
+            "json",
+            "--fabric",
+            str(folder),
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -1,12 +1,13 @@
-"""Run `weftline up` in a child process that a test may kill, and start it again on the same folder."""
+"""Run `weftline up` in a process that a test may kill, and start it again on the same folder.
+
+The process is forked from one that has imported the program already (`zygote`), so times to ready leave imports out.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,10 +19,12 @@ from typing import Self
 from weftline.errors import TransientError
 from weftline.service.wiring import STATE
 from weftline.store.lock import holder
+from weftline.testing.faults.zygote import Zygote
 
 __all__ = ["FabricProcess", "FabricStartError", "free_port"]
 
-READY_SECONDS = 30.0
+ZYGOTE = Zygote()
+READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
 
@@ -49,7 +52,8 @@ class FabricProcess:
         self.ready_seconds: list[float] = []
         """Seconds from start to ready, one per start that got there."""
         self._environment = dict(environment or {})
-        self._process: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+        self._status: int | None = None
 
     @property
     def url(self) -> str:
@@ -60,7 +64,9 @@ class FabricProcess:
     @property
     def alive(self) -> bool:
         """Say whether the process runs."""
-        return self._process is not None and self._process.poll() is None
+        if self._pid and self._status is None:
+            self._status = ZYGOTE.poll(self._pid)
+        return self._pid != 0 and self._status is None
 
     def start(self, *, failpoints: str = "", wait: bool = True) -> None:
         """Start the server, with failpoints switched on if named, and wait until it is ready or dead."""
@@ -68,15 +74,8 @@ class FabricProcess:
         self.starts += 1
         with self.log.open("ab") as log:
             log.write(f"--- start {self.starts} {failpoints}\n".encode())
-            log.flush()
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", "from weftline.cli import main; main()", "--verbose", "up", "--fabric", str(self.folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                cwd=self.folder,
-            )
+        self._status = None
+        self._pid = ZYGOTE.start(["--verbose", "up", "--fabric", str(self.folder)], environment, self.log, self.folder)
         if wait:
             self.wait_ready()
 
@@ -91,7 +90,7 @@ class FabricProcess:
             if self._answers():
                 self.ready_seconds.append(time.monotonic() - began)
                 return True
-            time.sleep(0.02)
+            time.sleep(0.05)
         raise FabricStartError(place=str(self.folder), found=self.tail(), expected=f"ready within {seconds:.0f} s")
 
     def _answers(self) -> bool:
@@ -106,30 +105,27 @@ class FabricProcess:
 
     def kill(self) -> None:
         """End it as a power cut does to a process: SIGKILL, nothing is flushed."""
-        if self._process is not None and self.alive:
-            os.kill(self._process.pid, signal.SIGKILL)
+        if self.alive:
+            os.kill(self._pid, signal.SIGKILL)
         self.wait_end()
 
     def stop(self) -> int:
         """Ask it to end (SIGTERM) and return its exit status; raises where it does not end in time."""
-        if self._process is None:
-            return 0
         if self.alive:
-            self._process.terminate()
+            os.kill(self._pid, signal.SIGTERM)
         return self.wait_end()
 
     def wait_end(self, seconds: float = STOP_SECONDS) -> int:
         """Wait for the end and return the exit status (negative: the signal)."""
-        if self._process is None:
-            return 0
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired as error:
-            self._process.kill()
-            self._process.wait()
-            raise FabricStartError(
-                place=str(self.folder), found=f"no end after {seconds:.0f} s: {self.tail()}", expected="it to end"
-            ) from error
+        until = time.monotonic() + seconds
+        while self.alive:
+            if time.monotonic() > until:
+                os.kill(self._pid, signal.SIGKILL)
+                raise FabricStartError(
+                    place=str(self.folder), found=f"no end after {seconds:.0f} s: {self.tail()}", expected="it to end"
+                )
+            time.sleep(0.01)
+        return self._status or 0
 
     def tail(self, lines: int = 15) -> str:
         """Return the end of the server's log."""

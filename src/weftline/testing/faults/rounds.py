@@ -7,6 +7,7 @@ of processes does not, so a failing seed may need a few runs.
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -240,8 +241,8 @@ def _clock_jumps(way: str, world: World) -> None:
 def _poisoned(way: str, world: World) -> None:
     """Send bytes that cannot be read among good records, and die once."""
 
-    def body(name: str, draw: object) -> bytes:
-        found = poison(name, world.draw) if world.draw.random() < 0.25 else record(name, world.draw)
+    def body(name: str, draw: random.Random) -> bytes:
+        found = poison(name, draw) if draw.random() < 0.25 else record(name, draw)
         return found.replace(b"\n", b" ")
 
     world.server.start(failpoints=f"store.commit.inside=kill:{world.draw.randint(2, 10)}")
@@ -286,7 +287,7 @@ def _flooded(world: World) -> None:
     world.notes["feed"] = MQTT_FEED
 
 
-def poison_line(name: str, draw: object) -> bytes:
+def poison_line(name: str, _draw: random.Random) -> bytes:
     """Return a record of the flood: small, and never right."""
     return f'{{"id": "{name}", "value": [[['.encode()
 

@@ -66,7 +66,7 @@ def poison(name: str, draw: random.Random) -> bytes:
         lambda: b"\x00\x01\x02" + name.encode() + bytes(draw.randrange(128, 256) for _ in range(50)),
         lambda: head + b'1, "value": -2}',
         lambda: b'["' + name.encode() + b'"',
-        lambda: name.encode(),
+        name.encode,
     ]
     return draw.choice(kinds)()
 
@@ -111,12 +111,16 @@ def publish(
 
     async def work() -> None:
         draw = random.Random(f"{prefix}/{seed}")
-        client = MqttClient(ClientOptions("127.0.0.1", port=port, client_id=f"sender-{prefix}-{seed}", clean_start=True), _nothing)
+        client = MqttClient(
+            ClientOptions("127.0.0.1", port=port, client_id=f"sender-{prefix}-{seed}", clean_start=True), _nothing
+        )
         await client.connect()
         try:
             for names in _batches(prefix, seed, pace):
                 sent.uncertain.update(names)
-                await client.publish_many([(f"{topic}/m{draw.randrange(5)}", body(name, draw)) for name in names], qos=1)
+                await client.publish_many(
+                    [(f"{topic}/m{draw.randrange(5)}", body(name, draw)) for name in names], qos=1
+                )
                 sent.confirm(names)
                 await asyncio.sleep(pace.pause)
         finally:

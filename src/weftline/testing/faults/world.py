@@ -95,7 +95,7 @@ class World:
         until = time.monotonic() + seconds
         while time.monotonic() < until and self.stored() < len(self.sent.acknowledged) - self.may_lose:
             self.revive()
-            time.sleep(0.1)
+            time.sleep(0.2)
 
     def revive(self) -> None:
         """Start the server again, without failpoints, where it is dead."""
@@ -106,7 +106,9 @@ class World:
 
 async def _keep_session(port: int) -> None:
     """Make the server's session, so that what is published is owed to it from the first message on."""
-    client = MqttClient(ClientOptions("127.0.0.1", port=port, client_id=CLIENT, session_expiry_seconds=86_400), _nothing)
+    client = MqttClient(
+        ClientOptions("127.0.0.1", port=port, client_id=CLIENT, session_expiry_seconds=86_400), _nothing
+    )
     await client.connect()
     await client.subscribe([Subscription(each, 1) for each in FILTERS])
     await client.stop()
