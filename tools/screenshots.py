@@ -46,7 +46,7 @@ def shoot(page: Page, url: str, place: str, target: Path) -> None:
         href = page.locator(link).first.get_attribute("href")
         page.goto(f"{url}{href}", wait_until="load")
     page.evaluate("document.fonts.ready")
-    page.wait_for_function("() => (document.getElementById('live')?.dataset.state ?? 'live') === 'live'", timeout=5000)
+    page.wait_for_function("() => (document.getElementById('live')?.dataset.state ?? 'live') === 'live'", timeout=20000)
     # The bars stand at the edges of the window, so the window grows to the page.
     height = page.evaluate("document.documentElement.scrollHeight")
     page.set_viewport_size({"width": page.viewport_size["width"], "height": max(height, page.viewport_size["height"])})
