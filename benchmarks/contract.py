@@ -60,6 +60,7 @@ SELECT n, (CASE WHEN s0 IS NULL THEN 1 ELSE 0 END) | (CASE WHEN s1 IS NULL THEN 
 FROM batch
 """
 NAMES = ("at", "oven", "zone", "temperature", "pressure", "humidity", "cycles", "running", "program", "state")
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 RECEIVED = 1_700_000_000_000_000
 
 
@@ -105,39 +106,52 @@ def _plan() -> Plan:
     return plans[0]
 
 
-def _best(runner: PlanRunner, sql: str, inputs: dict[str, pa.Table], rounds: int) -> tuple[float, pa.Table]:
+def _best(
+    runner: PlanRunner, sql: str, inputs: dict[str, pa.Table], rounds: int, clock: str = "wall"
+) -> tuple[float, pa.Table]:
     best = float("inf")
     for _ in range(rounds):
-        began = time.perf_counter()
+        began = CLOCKS[clock]()
         table = runner.run(sql, inputs)
-        best = min(best, time.perf_counter() - began)
+        best = min(best, CLOCKS[clock]() - began)
     return best, table
 
 
-def run(rows: int = 200_000, failing: float = 0.0, *, rounds: int = 5, threads: int = 1) -> dict[str, Any]:
-    """Measure one share of failing rows; rates are rows per second, `ratio` is ours over the floor."""
+def run(
+    rows: int = 200_000, failing: float = 0.0, *, rounds: int = 5, threads: int = 1, clock: str = "wall"
+) -> dict[str, Any]:
+    """Measure one share of failing rows; rates are rows per second, `ratio` is ours over the floor.
+
+    `clock` cpu counts seconds of computing instead of seconds passed, for a machine that others use too.
+    """
     plan = _plan()
     runner = PlanRunner(threads=threads)
     params = pa.table(
         {"feed": pa.array([1], pa.int32()), "enforce0": pa.array([-1], pa.int64()), "future_limit": [300.0]}
     )
-    result: dict[str, Any] = {"rows": rows, "failing": failing, "rules": len(plan.row_rules), "threads": threads}
+    result: dict[str, Any] = {
+        "rows": rows,
+        "failing": failing,
+        "rules": len(plan.row_rules),
+        "threads": threads,
+        "clock": clock,
+    }
     fields, table = batch(rows, failing, text=False)
-    seconds, _ = _best(runner, FLOOR, {"batch": table}, rounds)
+    seconds, _ = _best(runner, FLOOR, {"batch": table}, rounds, clock)
     result["floor_mask_only"] = round(rows / seconds)
     for name in ("typed", "text"):
         if name == "text":
             fields, table = batch(rows, failing, text=True)
         inputs = {"batch": table, "params": params}
         compiled = plan.compile(fields, params.schema)
-        seconds, out = _best(runner, compiled.main, inputs, rounds)
+        seconds, out = _best(runner, compiled.main, inputs, rounds, clock)
         wrong = out.filter(out["failed"])
         result[name] = round(rows / seconds)
         result[f"{name}_ratio"] = round(result[name] / result["floor_mask_only"], 3)
         result[f"{name}_failed_rows"] = wrong.num_rows
         if wrong.num_rows:
             more = {**inputs, "failing": pa.table({"n": wrong["n"]})}
-            extra, listed = _best(runner, compiled.violations, more, rounds)
+            extra, listed = _best(runner, compiled.violations, more, rounds, clock)
             result[f"{name}_with_violations"] = round(rows / (seconds + extra))
             result[f"{name}_violations"] = listed.num_rows
     runner.close()
@@ -146,5 +160,5 @@ def run(rows: int = 200_000, failing: float = 0.0, *, rounds: int = 5, threads: 
 
 if __name__ == "__main__":
     for share in (0.0, 0.1):
-        json.dump(run(failing=share), sys.stdout)
+        json.dump(run(failing=share, clock=sys.argv[1] if len(sys.argv) > 1 else "wall"), sys.stdout)
         print()

@@ -321,6 +321,38 @@ def test_the_grammar_of_text_is_the_dialects_own(runner: PlanRunner, texts: list
         assert row["t"] == outcome(moment, text), repr(text)
 
 
+SHAPES = [
+    "2024-11-12T13:14:15Z",
+    "2024-11-12T03:14:15.678Z",
+    "1024-01-02T23:59:59.123456Z",
+    "2024-11-12T13:14:15.123456789Z",
+]
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda base, edits: "".join(
+                ("" if edits.get(place) == "cut" else edits.get(place, sign)) for place, sign in enumerate(base)
+            ),
+            st.sampled_from(SHAPES),
+            st.dictionaries(
+                st.integers(0, 29), st.sampled_from([*"0129:.-+ TZz/\t\n_", "cut", "00", " Z", ".5", "+01"]), max_size=3
+            ),
+        ),
+        min_size=50,
+        max_size=300,
+    )
+)
+def test_the_quick_way_for_common_times_reads_what_the_grammar_reads(runner: PlanRunner, texts: list[str]) -> None:
+    stages = Stages()
+    compiler = Compiler(SourceScope(stages, pa.schema([("a", pa.string())]), None), place="")
+    query = stages.query([("t", compiler.compile("CAST(a AS TIMESTAMP)").sql)], "SELECT * FROM batch")
+    found = runner.run(query, {"batch": pa.table({"s0": texts})})
+    for text, value in zip(texts, found["t"].to_pylist(), strict=True):
+        assert value == outcome(moment, text), repr(text)
+
+
 LEAVES = st.sampled_from(
     ["a", "b", "c", "t", "d", "feed.p", "1", "-2.5", "'x'", "'2024-01-01T00:00:00Z'", "null", "true", "received_time"]
 )

@@ -81,7 +81,10 @@ class CompiledPlan:
 
     `main` gives, in order of n: n, feed, selected BOOLEAN (the object's `where`), event_time, time_source, one column per
     target column, extra, mask0 …, failed BOOLEAN (mask & enforce), i0 … (set indicators), k0 … (key hashes).
-    `violations` takes a third input `failing` (n BIGINT) and gives (n, rule, field, found, expected) for those rows only.
+    Indicators are BOOLEAN, never null, true where the row is counted; key hashes are UBIGINT, null where the row has no key;
+    both, and the masks, are empty for a row that is not selected. A feed without a row in `params` enforces every rule.
+    `violations` takes a third input `failing` (n BIGINT) and gives (n, rule, field, found, expected) for those rows only;
+    where the object has no unique rule, `batch` may hold the failing rows alone.
     """
 
     main: str
