@@ -53,7 +53,7 @@ class Histogram:
     def percentiles(self, *shares: float) -> list[float | None]:
         """Return milliseconds at these shares, None where nothing was measured."""
         merged = dict(self._older)
-        for bucket, count in self._newer.items():
+        for bucket, count in list(self._newer.items()):  # the writer adds to it meanwhile
             merged[bucket] = merged.get(bucket, 0) + count
         total = sum(merged.values())
         if not total:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -69,7 +70,7 @@ class Road:
         self._lane_of = lane_of
         self.monitor = Monitor(clock)
         self.monitor.watch(list(book.specs.values()))
-        keys = KeysInFlight(lake)
+        self.keys = keys = KeysInFlight(lake)
         self.writer = Writer(lake, self.book, keys, clock)
         self._lanes: dict[str, Lane] = {}
         lane_preparer = Preparer(self.book, runners(), keys, limits, self._receipt_records)
@@ -164,8 +165,12 @@ class Road:
             producer = f"again:{producer}"
         with self._guard:
             chain = self._chains.get(producer)
+        # Read outside the guard: the event loop takes it for every message.
+        fresh = self._chain(producer) if chain is None or chain.broken else chain
+        with self._guard:
+            chain = self._chains.get(producer)
             if chain is None or chain.broken:
-                chain = self._chains[producer] = self._chain(producer)
+                chain = self._chains[producer] = fresh
             if producer.startswith("again:"):
                 drafts = [draft._replace(offset=chain.end + 1) for draft in drafts]
             chain.end = end = max([chain.end, *(draft.offset for draft in drafts)])
@@ -245,18 +250,23 @@ class Road:
 
     def waiting_now(self) -> dict[int, int]:
         """Count frames after the checkpoints by reading them, and blocks on the way, per feed id."""
+        found = self.waiting_in_lanes(WAITING_FRAMES_READ)
+        with self._guard:
+            found.update(+self._pending)
+        return dict(found)
+
+    def waiting_in_lanes(self, most: float = math.inf) -> Counter[int]:
+        """Count frames after the checkpoints by reading them, per feed id, until there are `most`."""
         found: Counter[int] = Counter()
         for lane in self.lanes():
             start = self._positions.get(lane.name, lane.tail().first)
-            while start < lane.tail().next and found.total() < WAITING_FRAMES_READ:
+            while start < lane.tail().next and found.total() < most:
                 frames = lane.read(start, 65_536, 32 << 20)
                 if not frames:
                     break
                 found.update(frame.feed for frame in frames)
                 start = frames[-1].offset + 1
-        with self._guard:
-            found.update(+self._pending)
-        return dict(found)
+        return found
 
     def _receipt_records(self, producer: str, epoch: int, frame: int) -> int:
         table = self.lake.scan(
@@ -274,7 +284,13 @@ class Road:
 
     def _after(self, lane: Lane) -> int:
         known = self.lake.position(f"lane:{lane.name}")
-        return known.offset + 1 if known is not None and known.epoch == lane.epoch else lane.tail().first
+        if known is None or known.epoch != lane.epoch:
+            return lane.tail().first
+        after = known.offset + 1
+        if after > lane.tail().next:
+            # New frames would get offsets the lake takes for stored ones. Raises SpoolBehindError.
+            lane.read(after, 1, 1)
+        return after
 
     def _chain(self, producer: str) -> Chain:
         known = self.lake.position(producer)
@@ -299,7 +315,10 @@ class Road:
             times = frame_times(prepared.frames)
             self.monitor.committed(prepared.group.ledger, prepared.times, times, committed.record_time)
         for listener in list(self._listeners):
-            listener(committed, prepared)
+            try:
+                listener(committed, prepared)
+            except Exception as error:  # noqa: BLE001 - whoever waits for this commit must hear of it all the same
+                log.error("a listener failed", producer=producer, error=repr(error))
 
     def _tick(self) -> None:
         while not self._stop.wait(TICK_SECONDS):

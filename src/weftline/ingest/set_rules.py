@@ -74,11 +74,11 @@ class SetCounts:
         lists = [column.to_pylist() for column in columns]
         with self._lock:
             for feed, rule, hour, rows, failing in zip(lists[0], lists[1], hours, lists[2], lists[3], strict=True):
+                if (rule, hour) not in self._counts[feed]:
+                    self._forget(feed, hour - HOURS_KEPT * HOUR)
                 held = self._counts[feed].setdefault((rule, hour), [0, 0])
                 held[0] += rows
                 held[1] += failing
-                if len(self._counts[feed]) > HOURS_KEPT * 64:
-                    self._forget(feed, hour - HOURS_KEPT * HOUR)
 
     def _forget(self, feed: int, before: int) -> None:
         self._counts[feed] = {key: value for key, value in self._counts[feed].items() if key[1] >= before}
@@ -87,11 +87,13 @@ class SetCounts:
         """Return the newest hour's result of each rule that has one."""
         with self._lock:
             counts = dict(self._counts.get(feed, {}))
+        newest: dict[str, int] = {}
+        for name, hour in counts:
+            newest[name] = max(hour, newest.get(name, hour))
         found = []
         for rule in rules:
-            hours = [hour for name, hour in counts if name == rule.id]
-            if hours:
-                hour = max(hours)
+            hour = newest.get(rule.id, -1)
+            if hour >= 0:
                 rows, failing = counts[rule.id, hour]
                 found.append(judge(rule, hour, rows, failing, closed=now >= hour + HOUR))
         return found

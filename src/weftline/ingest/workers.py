@@ -16,7 +16,7 @@ from weftline.batch import TIMESTAMP, Draft, Frame, FrameFlag
 from weftline.clock import Clock
 from weftline.errors import AdmissionError
 from weftline.ingest.prepare import Prepared, Preparer
-from weftline.ingest.writer import Writer
+from weftline.ingest.writer import RoadStoppedError, Writer
 from weftline.model.position import Position
 from weftline.spool.lane import Lane
 from weftline.store.lake import Committed, Lake
@@ -192,6 +192,7 @@ class BlockWorker:
         self._done = done
         self._clock = clock
         self._queue: queue.Queue[Submission | None] = queue.Queue()
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name="weftline-blocks", daemon=True)
 
     def start(self) -> None:
@@ -201,12 +202,25 @@ class BlockWorker:
     def submit(self, submission: Submission) -> None:
         """Queue blocks; the connector bounds how many of them are in flight."""
         self._queue.put(submission)
+        if self._ended:
+            self._refuse_left()
 
     def stop(self) -> None:
-        """Prepare what is queued, then end."""
+        """Prepare what is queued, then end; what comes later is refused."""
         self._queue.put(None)
         if self._thread.is_alive():
             self._thread.join()
+        self._ended = True
+        self._refuse_left()
+
+    def _refuse_left(self) -> None:
+        while True:
+            try:
+                submission = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if submission is not None:
+                _failed([submission], RoadStoppedError())
 
     def _run(self) -> None:
         following = self._queue.get()

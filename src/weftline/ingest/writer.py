@@ -13,20 +13,35 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
+from weftline.batch import FrameFlag
 from weftline.clock import Clock
-from weftline.errors import StoreError, TransientError, WeftlineError
-from weftline.ingest.assemble import Parts, assemble, parked_rows
+from weftline.errors import StoreError, TerminalError, TransientError, WeftlineError
+from weftline.ingest.assemble import Parts, assemble
 from weftline.ingest.decode import Parked
 from weftline.ingest.feeds import FeedBook
 from weftline.ingest.keys import KeysInFlight
 from weftline.ingest.prepare import Prepared
-from weftline.store.lake import QUARANTINE, Committed, Group, Lake
+from weftline.store.lake import Committed, Group, Lake
 
-__all__ = ["Writer"]
+__all__ = ["RoadStoppedError", "Writer"]
 
 log = structlog.get_logger()
 RETRY_SECONDS = 0.25
 QUEUED_GROUPS = 3
+
+
+class RoadStoppedError(TerminalError):
+    """Say that the road has stopped: nothing handed over now is committed, and the next start takes it again."""
+
+    code = "road-stopped"
+
+    def __init__(self) -> None:
+        super().__init__(
+            place="the road",
+            found="a road that has stopped",
+            expected="a running one",
+            next_step="Nothing was acknowledged; hand it over again after the start.",
+        )
 
 
 class _Task(NamedTuple):
@@ -46,6 +61,7 @@ class Writer:
         self._clock = clock
         self._tasks: queue.Queue[_Task | None] = queue.Queue(QUEUED_GROUPS)
         self._stop = threading.Event()
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name="weftline-writer", daemon=True)
         self.last_try = clock.steady()
         self.trouble = ""
@@ -61,13 +77,13 @@ class Writer:
         `check` runs right before the commit and may raise: what stood before it failed.
         """
         done: Future[Committed] = Future()
-        self._tasks.put(_Task(prepared, None, done, check))
+        self._put(_Task(prepared, None, done, check))
         return done
 
     def run(self, action: Callable[[], Any]) -> Future[Any]:
         """Queue a change of the lake (DDL, retention, compaction) between two groups."""
         done: Future[Any] = Future()
-        self._tasks.put(_Task(None, action, done))
+        self._put(_Task(None, action, done))
         return done
 
     def hurry(self) -> None:
@@ -80,6 +96,25 @@ class Writer:
         self._tasks.put(None)
         if self._thread.is_alive():
             self._thread.join()
+        self._ended = True
+        self._refuse_left()
+
+    def _put(self, task: _Task) -> None:
+        self._tasks.put(task)
+        if self._ended:
+            self._refuse_left()
+
+    def _refuse_left(self) -> None:
+        """Answer whoever came after the end; nobody waits for a thread that is gone."""
+        while True:
+            try:
+                task = self._tasks.get_nowait()
+            except queue.Empty:
+                return
+            if task is not None:
+                if task.prepared is not None:
+                    self._keys.release(task.prepared.token)
+                task.done.set_exception(RoadStoppedError())
 
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
@@ -104,8 +139,8 @@ class Writer:
                 except (TransientError, StoreError) as error:
                     self._wait(error)
                 except Exception as error:
-                    if isolated:
-                        raise
+                    if isolated or group.released:
+                        raise  # a replay is refused as a whole: what it would release stays where it is
                     log.error("group refused, its feeds are tried one by one", error=repr(error))
                     group, isolated = self._isolate(prepared, error), True
                 else:
@@ -128,20 +163,24 @@ class Writer:
         culprits = [
             feed for feed in feeds if self._refused(of_feeds(group, [feed])) and self._refused(of_feeds(group, [feed]))
         ]
-        if not culprits or set(culprits) == set(feeds) == set():
-            raise error
+        if not culprits:
+            if not feeds or not self._refused(group):
+                return group  # refused once, not again: the commit is tried as it is
+            culprits = feeds
         reason = f"the lake refused the rows of this feed: {type(error).__name__}: {str(error)[:200]}"
-        parked = [Parked(frame, "store-refused", reason) for frame in prepared.frames if frame.feed in culprits]
+        mine = [frame for frame in prepared.frames if frame.feed in culprits]
+        repeats = [frame for frame in mine if frame.flags & FrameFlag.DUPLICATE]
+        parked = [Parked(frame, "store-refused", reason) for frame in mine if not frame.flags & FrameFlag.DUPLICATE]
         clean = of_feeds(group, [feed for feed in feeds if feed not in culprits])
-        frames = [item.frame for item in parked]
-        aside = assemble(
-            Parts(group.producer, group.epoch, group.first, group.last, frames, prepared.spooled, parked=parked), book
-        )
-        log.error("frames parked", feeds=[book.name(feed) for feed in culprits], frames=len(frames))
+        place = (group.producer, group.epoch, group.first, group.last)
+        aside = assemble(Parts(*place, mine, prepared.spooled, duplicates=repeats, parked=parked), book)
+        log.error("frames parked", feeds=[book.name(feed) for feed in culprits], frames=len(parked))
+        ledger = _joined(clean.ledger, aside.ledger)
         return replace(
             clean,
-            ledger=_joined(clean.ledger, aside.ledger),
-            quarantine=_joined(clean.quarantine, pa.concat_tables(parked_rows(parked, book)).cast(QUARANTINE)),
+            ledger=ledger,
+            records=pc.sum(ledger["received"]).as_py() if ledger is not None else 0,
+            quarantine=_joined(clean.quarantine, aside.quarantine),
             receipts=_joined(clean.receipts, aside.receipts),
         )
 

@@ -128,7 +128,7 @@ class Operations:
         def recount() -> Rows:
             for _ in range(STILL_TRIES):
                 before = road.counts()
-                waiting = road.waiting_now()
+                waiting = road.waiting_in_lanes()
                 counts = road.counts()
                 if counts == before:
                     break

@@ -64,28 +64,26 @@ class Replays:
         if not ids:
             self._jobs.end(job.id, state="failed", result={"reason": "no such group"}, now=self._clock.now())
             raise NotFoundError(place="quarantine", found=f"group '{group}'", expected="a group with records")
-        thread = threading.Thread(target=self._run, args=(job.id, group, ids), name=f"replay-{job.id}", daemon=True)
+        thread = threading.Thread(target=self._run, args=(job.id, ids), name=f"replay-{job.id}", daemon=True)
         thread.start()
         return _view(job.id, group, "running", {"tried": 0}), thread
 
-    def run(self, group: str, ids: list[int], job: int) -> dict[str, int]:
+    def run(self, ids: list[int], job: int) -> dict[str, int]:
         """Replay these records now; return how many were tried, released and still fail."""
-        before = len(ids)
-        for at in range(0, before, GROUP_RECORDS):
+        tried = failing = 0
+        for at in range(0, len(ids), GROUP_RECORDS):
             part = ids[at : at + GROUP_RECORDS]
-            self._group(part, f"replay:{job}:{at}")
-            self._jobs.progress(job, {"tried": min(at + GROUP_RECORDS, before), "of": before})
-        left = self._lake.scan(
-            "SELECT count(*) AS n FROM weftline.quarantine WHERE fingerprint = $group AND id > $last",
-            {"group": group, "last": ids[-1]},
-        )["n"][0].as_py()
-        return {"tried": before, "released": before - left, "still_failing": left}
+            found, failed = self._group(part, f"replay:{job}:{at}")
+            tried, failing = tried + found, failing + failed
+            self._jobs.progress(job, {"tried": tried, "of": len(ids)})
+        # A whole frame may hold many records: more may fail than were tried.
+        return {"tried": tried, "released": max(tried - failing, 0), "still_failing": failing}
 
-    def _run(self, job: int, group: str, ids: list[int]) -> None:
+    def _run(self, job: int, ids: list[int]) -> None:
         with self._one:
             self._jobs.start(job, self._clock.now())
             try:
-                result: dict[str, Any] = dict(self.run(group, ids, job))
+                result: dict[str, Any] = dict(self.run(ids, job))
                 state = "done"
             except WeftlineError as error:
                 state, result = "failed", {"reason": error.complaint.sentence()}
@@ -94,10 +92,13 @@ class Replays:
                 state, result = "failed", {"reason": f"{type(error).__name__}: {str(error)[:300]}"}
             self._jobs.end(job, state=state, result=result, now=self._clock.now())
 
-    def _group(self, ids: list[int], job: str) -> None:
-        """Give one group of originals back to the road in the same transaction that takes them out of quarantine."""
+    def _group(self, ids: list[int], job: str) -> tuple[int, int]:
+        """Give one group of originals back to the road in the same transaction that takes them out of quarantine.
+
+        Returns how many were still there and how many records of them went back to quarantine, for whatever reason.
+        """
         rows = self._lake.scan(
-            "SELECT id, feed, frame, position, epoch_us(received) AS received, attributes, original "
+            "SELECT id, feed, lane, frame, position, stage, epoch_us(received) AS received, attributes, original "
             "FROM weftline.quarantine WHERE id IN (SELECT unnest($ids)) ORDER BY id",
             {"ids": ids},
         ).to_pylist()
@@ -115,9 +116,35 @@ class Replays:
         ]
         found = [frame.offset for frame in frames]
         if not frames:
-            return
+            return 0, 0
         prepared = self._preparer.prepare(job, 1, frames, last=found[-1], spooled=False, complete=True, released=found)
-        self._road.run(_kept_count(prepared)).result()
+        self._road.run(_kept_count(_kept_place(prepared, rows))).result()
+        return len(frames), prepared.group.quarantine.num_rows if prepared.group.quarantine is not None else 0
+
+
+def _kept_place(prepared: Prepared, rows: list[dict[str, Any]]) -> Prepared:
+    """Leave everything under the permalink of the frame it came from; quarantine ids served as offsets so far."""
+    ids = pa.array([row["id"] for row in rows], pa.uint64())
+    lanes = pa.array([row["lane"] for row in rows], pa.int32())
+    frames = pa.array([row["frame"] for row in rows], pa.uint64())
+    # A whole frame is cut into records again; of everything else a row holds one record.
+    positions = pa.array([None if row["stage"] == "frame" else row["position"] for row in rows], pa.uint32())
+
+    def placed(table: pa.Table) -> pa.Table:
+        which = pc.index_in(table["frame"], value_set=ids)
+        position = pc.coalesce(positions.take(which.combine_chunks()), table["position"].combine_chunks())
+        table = table.set_column(table.schema.get_field_index("frame"), "frame", frames.take(which))
+        table = table.set_column(table.schema.get_field_index("position"), "position", position)
+        return table.append_column("lane", lanes.take(which))
+
+    group = prepared.group
+    moved = replace(
+        group,
+        rows={dataset: placed(table) for dataset, table in group.rows.items()},
+        quarantine=placed(group.quarantine) if group.quarantine is not None else None,
+        keys=[(check, placed(table)) for check, table in group.keys],
+    )
+    return replace(prepared, group=moved)
 
 
 def _kept_count(prepared: Prepared) -> Prepared:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,6 +96,7 @@ class RoadAnswers:
         self._stopped: list[Stopped] = []
         self._commit_seq = lake.health().commit_seq
         self._listeners: list[Callable[[Event], None]] = []
+        road.monitor.recall(_newest(lake))
         road.listen(self._committed)
 
     # -- feeds ---------------------------------------------------------------------------------------------------
@@ -234,7 +236,9 @@ class RoadAnswers:
                 remaining = limit - loop.time()
                 if view.state == "committed" or remaining <= 0:
                     return view
-                await asyncio.wait({asyncio.create_task(seen.wait())}, timeout=min(remaining, 1.0))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(remaining, 1.0)):
+                        await seen.wait()
         finally:
             end()
 
@@ -427,6 +431,17 @@ class RoadAnswers:
             f"WHERE state IN ({words}) ORDER BY since LIMIT 200"
         )
         return [Stopped(row["equipment"], row["state"], row["since"]) for row in table.to_pylist()]
+
+
+def _newest(lake: Lake) -> dict[int, int]:
+    """Return when each feed's newest record was received, as closely as the ledger tells after a start."""
+    table = lake.scan(
+        "SELECT feed, max(seen) AS newest FROM ("
+        "SELECT l.feed, epoch_us(least(c.record_time, l.hour + INTERVAL 1 HOUR)) AS seen FROM weftline.ledger l "
+        "JOIN weftline.commit_log c ON c.commit_seq = l.commit_seq WHERE l.received > 0 "
+        "UNION ALL SELECT feed, epoch_us(hour) FROM weftline.ledger_hour WHERE received > 0) GROUP BY feed"
+    )
+    return dict(zip(table["feed"].to_pylist(), table["newest"].to_pylist(), strict=True))
 
 
 def _points(measures: FeedMeasures | None, size: int) -> list[RatePoint]:

@@ -19,7 +19,6 @@ from weftline.fabric import FabricSpec
 from weftline.fabric.kinds import seconds
 from weftline.incidents.book import IncidentBook
 from weftline.ingest.feeds import FeedBook, PlanSet, plan_set
-from weftline.ingest.keys import KeysInFlight
 from weftline.ingest.prepare import Preparer
 from weftline.ingest.road import SHARED_LANE, Road
 from weftline.ingest.set_rules import SetCounts
@@ -162,7 +161,7 @@ def _compose(
     opened.append(decisions)
     door = Door(LakeRows(lake), guard, decisions, clock)
     people = People(PeopleTable(control), clock)
-    preparer = Preparer(road.book, _runner(), KeysInFlight(lake))
+    preparer = Preparer(road.book, _runner(), road.keys)
     replays = Replays(road, lake, preparer, JobTable(control), clock)
     fabric = Fabric(
         folder=path,
