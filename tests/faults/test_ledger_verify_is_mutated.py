@@ -35,7 +35,7 @@ def copied(filled: Path, tmp_path: Path) -> Path:
 
 def lake(folder: Path, statement: str) -> int:
     """Run a statement on the lake file and return how many rows it changed."""
-    with duckdb.connect(str(folder / ".weftline" / "lake" / "lake.duckdb")) as connection:
+    with duckdb.connect(str(folder / ".weftline" / "lake" / "lake" / "lake.duckdb")) as connection:
         found = connection.execute(statement).fetchone()
     return int(found[0]) if found else 0
 

@@ -63,7 +63,9 @@ for module in (folder, run, data, quarantine, people):
 def main() -> None:
     """Run the command line."""
     try:
-        app(standalone_mode=False)
+        # Outside its standalone mode the library does not raise `typer.Exit`: it returns the status.
+        status = app(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
     except WeftlineError as error:
         complaints = getattr(error, "complaints", None) or (error.complaint,)
         for complaint in complaints:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 
 from weftline.service.operations import Operations
 from weftline.service.wiring import Fabric, open_fabric
+from weftline.testing.faults.process import ZYGOTE
 from weftline.testing.faults.senders import Sent
 
 __all__ = ["Verdict", "judge", "verify_command"]
@@ -107,25 +107,13 @@ def _drain(fabric: Fabric) -> None:
 
 
 def verify_command(folder: Path) -> tuple[int, Any]:
-    """Run `weftline ledger --verify` as a person does; return its exit status and its JSON."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from weftline.cli import main; main()",
-            "ledger",
-            "--verify",
-            "--format",
-            "json",
-            "--fabric",
-            str(folder),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    try:
-        return done.returncode, json.loads(done.stdout)
-    except ValueError:
-        return done.returncode, done.stderr
+    """Run `weftline ledger --verify` as a person does; return its exit status and its JSON, or what it said instead."""
+    output = folder.with_name(f"{folder.name}.verify")
+    output.unlink(missing_ok=True)
+    arguments = ["ledger", "--verify", "--format", "json", "--fabric", str(folder)]
+    pid = ZYGOTE.start(arguments, {**os.environ}, output, folder)
+    while (status := ZYGOTE.poll(pid)) is None:
+        time.sleep(0.05)
+    said = output.read_text("utf-8", "replace")
+    start = said.find("{")
+    return status, json.JSONDecoder().raw_decode(said, start)[0] if start >= 0 else said

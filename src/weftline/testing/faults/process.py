@@ -21,7 +21,7 @@ from weftline.service.wiring import STATE
 from weftline.store.lock import holder
 from weftline.testing.faults.zygote import Zygote
 
-__all__ = ["FabricProcess", "FabricStartError", "free_port"]
+__all__ = ["ZYGOTE", "FabricProcess", "FabricStartError", "free_port"]
 
 ZYGOTE = Zygote()
 READY_SECONDS = 60.0
