@@ -133,7 +133,7 @@ GWH|GW.h|3600000000000|gigawatt hour
 D32|TW.h|3600000000000000|terawatt hour
 BTU|[Btu_IT]|1055.05585262|British thermal unit (international table)
 E14|kcal_IT|4186.8|kilocalorie (international table)
-K51|kcal_th|4184|kilocalorie (thermochemical)
+K53|kcal_th|4184|kilocalorie (thermochemical)
 D35|cal_th|4.184|calorie (thermochemical)
 D70|cal_IT|4.1868|calorie (international table)
 A53|eV|0.0000000000000000001602176634|electronvolt
@@ -150,7 +150,7 @@ HJ||735.49875|metric horsepower
 BHP|[HP]|745.6998715822702|brake horsepower
 2I|[Btu_IT]/h|1055.05585262/3600|British thermal unit per hour
 K42||9809.5|boiler horsepower
-K15|kcal_IT/h|1.163|kilocalorie per hour
+K15|[ft_i].[lbf_av]/h|1.3558179483314004/3600|foot pound-force per hour
 E15|kcal_th/h|4184/3600|kilocalorie (thermochemical) per hour
 |J/s|1|joule per second
 # apparent power
@@ -181,8 +181,8 @@ LD|L/d|0.001/86400|litre per day
 40|mL/s|0.000001|millilitre per second
 G55|mL/h|0.000001/3600|millilitre per hour
 2J|cm3/s|0.000001|cubic centimetre per second
-G48|cm3/min|0.000001/60|cubic centimetre per minute
-G49|cm3/h|0.000001/3600|cubic centimetre per hour
+G49|cm3/min|0.000001/60|cubic centimetre per minute
+G48|cm3/h|0.000001/3600|cubic centimetre per hour
 2L|[cft_i]/min|0.028316846592/60|cubic foot per minute
 2K|[cft_i]/h|0.028316846592/3600|cubic foot per hour
 E17|[cft_i]/s|0.028316846592|cubic foot per second
@@ -201,7 +201,7 @@ F29|g/s|0.001|gram per second
 E18|t/h|1000/3600|tonne per hour
 4M|mg/h|0.000001/3600|milligram per hour
 4U|[lb_av]/h|0.45359237/3600|pound per hour
-K80|[lb_av]/min|0.45359237/60|pound per minute
+K78|[lb_av]/min|0.45359237/60|pound per minute
 K81|[lb_av]/s|0.45359237|pound per second
 # speed
 MTS|m/s|1|metre per second
@@ -257,7 +257,7 @@ H10||1/3600|reciprocal hour
 # torque
 NU|N.m|1|newton metre
 B48|kN.m|1000|kilonewton metre
-B75|MN.m|1000000|meganewton metre
+B74|MN.m|1000000|meganewton metre
 F88|N.cm|0.01|newton centimetre
 D83|mN.m|0.001|millinewton metre
 B93|uN.m|0.000001|micronewton metre
@@ -350,7 +350,7 @@ C65|Pa.s|1|pascal second
 C24|mPa.s|0.001|millipascal second
 89|P|0.1|poise
 C7|cP|0.001|centipoise
-N36||0.1|poise (N36)
+N36|N.s/m2|1|newton second per square metre
 # kinematic viscosity
 S4|m2/s|1|square metre per second
 C17|mm2/s|0.000001|square millimetre per second
@@ -362,8 +362,8 @@ GM|g/m2|0.001|gram per square metre
 ON|[oz_av]/[syd_i]|0.033905747|ounce per square yard
 # linear density
 KL|kg/m|1|kilogram per metre
-GF||0.00001|gram per 100 metre
-A34|tex|0.000001|tex
+GF|g/m|0.001|gram per metre
+D34|tex|0.000001|tex
 A49|[den]|1/9000000|denier
 P2|[lb_av]/[ft_i]|1.4881639435695537|pound per foot
 # specific energy
