@@ -21,9 +21,8 @@ PUBLISHED = {row["CommonCode"]: row for row in csv.DictReader(LIST.open(encoding
 OURS = [line.split("|") for line in TABLE.strip().splitlines() if not line.startswith("#")]
 CODED = [(parts[0], parts[-1]) for parts in OURS if parts[0]]
 POWERS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
-NUMBER = re.compile(
-    r"^(?:(\d[\d ]*(?:,[\d ]+)?)\s*[x×]?\s*)?(?:10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?\s*(kg|m|m²|m³|s|Pa|J|W|N|K|A|V|Hz|kg/m|m³/s|kg/s|m/s|N x m|Pa x s|m²/s|kg/m³)$"
-)
+BASE = r"kg|m|m²|m³|s|Pa|J|W|N|K|A|V|Hz|kg/m|m³/s|kg/s|m/s|N x m|Pa x s|m²/s|kg/m³"
+NUMBER = re.compile(rf"^(?:(\d[\d ]*(?:,[\d ]+)?)\s*[x×]?\s*)?(?:10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?\s*({BASE})$")
 
 
 MISPRINTED = {"APZ"}
