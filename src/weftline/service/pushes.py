@@ -59,17 +59,24 @@ class Pushes:
 
 
 def known_pushes(road: Road, lake: Lake, connection: str, since: int) -> Iterable[KnownPush]:
-    """Return pushes since a time (microseconds UTC) from the lane's frames and the lake's receipts."""
+    """Return pushes since a time (microseconds UTC) from the lane's frames and the lake's receipts.
+
+    Where the lane's newest frame is older than now, because the server was away or the clock jumped ahead, the time in
+    between does not count: a push must not be taken twice because nobody was there to see the hours pass.
+    """
     lane = road.lane(connection)
-    for frame in road.frames_seen(connection, since):
-        if frame.flags & FrameFlag.DUPLICATE:
-            continue  # a repeat leads to the receipt of the first push, which has its own frame or receipt
-        yield KnownPush(frame.feed, frame.identity, frame.received, lane, frame.offset)
+    frames = road.frames_seen(connection, since)
+    now = road.clock.now()
+    away = max(now - max((frame.received for frame in frames), default=now), 0)
+    for frame in frames:
+        # A repeat leads to the receipt of the first push, which has its own frame or receipt.
+        if frame.received > since - away and not frame.flags & FrameFlag.DUPLICATE:
+            yield KnownPush(frame.feed, frame.identity, frame.received + away, lane, frame.offset)
     table = lake.scan(
         "SELECT feed, identity, epoch_us(received) AS received, producer, epoch, frame FROM weftline.receipt "
         "WHERE epoch_us(received) > $since ORDER BY received",
-        {"since": since},
+        {"since": since - away},
     )
     for row in table.to_pylist():
         name = str(row["producer"]).removeprefix("lane:")
-        yield KnownPush(row["feed"], row["identity"], row["received"], LaneId(name, row["epoch"]), row["frame"])
+        yield KnownPush(row["feed"], row["identity"], row["received"] + away, LaneId(name, row["epoch"]), row["frame"])

@@ -91,10 +91,10 @@ async def receive(
         content, identity = await asyncio.to_thread(_prepare, push, feed, options)
     else:
         content, identity = _prepare(push, feed, options)
-    received = road.clock.now()
+    received, moment = road.clock.now(), recent.moment(road.clock)
     connection = feed.connection
     if key is not None:
-        known = recent.find(feed.id, identity, received)
+        known = recent.find(feed.id, identity, moment)
         if known is not None:
             if known[0] != identity.content:
                 raise IdempotencyConflictError(
@@ -111,7 +111,7 @@ async def receive(
     lane = road.lane(connection)
     offset = road.append(connection, [Draft(feed.id, identity.pack(), content, attributes, received)])
     if key is not None:
-        recent.add(feed.id, identity, received, lane, offset)
+        recent.add(feed.id, identity, moment, lane, offset)
     try:
         first = await asyncio.wrap_future(offset)
     except Exception:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import NamedTuple
 
+from weftline.clock import Clock
 from weftline.connectors.base import LaneId
 
 __all__ = ["KnownPush", "PushIdentity", "RecentPushes", "receipt_id"]
@@ -68,6 +69,14 @@ class RecentPushes:
     def __init__(self, *, most: int, microseconds: int) -> None:
         self._most, self._microseconds = most, microseconds
         self._entries: OrderedDict[tuple[int, bytes, bytes], _Entry] = OrderedDict()
+        self._anchor: int | None = None
+
+    def moment(self, clock: Clock) -> int:
+        """Return the wall time of the first call plus the steady time since: a clock that jumps forgets no push."""
+        steady = int(clock.steady() * 1_000_000)
+        if self._anchor is None:
+            self._anchor = clock.now() - steady
+        return self._anchor + steady
 
     def __len__(self) -> int:
         return len(self._entries)

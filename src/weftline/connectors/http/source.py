@@ -96,7 +96,7 @@ class HttpSource(Source):
 
         `known` gives pushes since a time (microseconds UTC) from the lane's identities and the lake's receipts.
         """
-        now = self._road.clock.now()
+        now = self._recent.moment(self._road.clock)
         self._recent.rebuild(known(now - int(self._options.idempotency_hours * 3_600_000_000)), now)
 
     async def run(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import random
 import threading
@@ -163,6 +164,19 @@ class PushRefusedError(WeftlineError):
     code = "fault-push"
 
 
+async def _drop(dropper: Dropper, name: str, content: bytes) -> None:
+    """Drop a file; where the disk is full, which the sender shares here, try again until it is not."""
+    while True:
+        try:
+            dropper.drop(name, content)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            await asyncio.sleep(0.1)
+        else:
+            return
+
+
 def drop_files(folder: Path, sent: Sent, seed: int, pace: Pace, *, prefix: str = "f", body: Body = record) -> Sender:
     """Move whole files into the drop folder; acknowledged means that the file lies there.
 
@@ -174,10 +188,10 @@ def drop_files(folder: Path, sent: Sent, seed: int, pace: Pace, *, prefix: str =
         dropper = Dropper(folder / DROP)
         for turn, names in enumerate(_batches(prefix, seed, pace)):
             content = b"".join(body(name, draw) + b"\n" for name in names)
-            dropper.drop(f"{prefix}{turn:05d}.ndjson", content)
+            await _drop(dropper, f"{prefix}{turn:05d}.ndjson", content)
             sent.confirm(names)
             if turn % 5 == 4:
-                dropper.drop(f"{prefix}{turn:05d}-again.ndjson", content)
+                await _drop(dropper, f"{prefix}{turn:05d}-again.ndjson", content)
             await asyncio.sleep(pace.pause)
 
     return Sender(work)
