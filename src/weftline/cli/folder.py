@@ -9,11 +9,7 @@ from typing import Annotated
 import typer
 
 from weftline.cli.context import FabricOption, FormatOption, checked_format, emit, folder_of, note, say
-from weftline.connectors.registry import connector
 from weftline.errors import Complaint, NotFoundError, nearest
-from weftline.fabric import scaffold
-from weftline.fabric.schema import schema as schema_of
-from weftline.service.plugins import FolderInvalidError, check_folder, plugins
 
 __all__ = ["register"]
 
@@ -32,6 +28,8 @@ def init(
     format: FormatOption = "table",  # noqa: A002 - the option's name
 ) -> None:
     """Write a small, commented, valid fabric folder."""
+    from weftline.fabric import scaffold
+
     checked_format(format)
     made = scaffold.init(folder, template)
     if format == "json":
@@ -43,6 +41,8 @@ def init(
 
 def check(fabric: FabricOption = None, format: FormatOption = "table") -> None:  # noqa: A002 - the option's name
     """Report every problem of the folder at once; touches no network."""
+    from weftline.service.plugins import check_folder
+
     checked_format(format)
     root = folder_of(fabric)
     checked = check_folder(root)
@@ -80,6 +80,9 @@ def _finding(item: Complaint) -> dict[str, object]:
 
 def schema(kind: Annotated[str, typer.Argument(help="Kind of document, as feed or contract.")]) -> None:
     """Print the JSON Schema of a kind of document, for editors."""
+    from weftline.fabric.schema import schema as schema_of
+    from weftline.service.plugins import plugins
+
     emit(schema_of(kind, plugins()))
 
 
@@ -89,6 +92,9 @@ def probe(
     format: FormatOption = "table",  # noqa: A002 - the option's name
 ) -> None:
     """Connect to a feed's source without consuming, and tell what was found."""
+    from weftline.connectors.registry import connector
+    from weftline.service.plugins import FolderInvalidError, check_folder
+
     checked_format(format)
     root = folder_of(fabric)
     checked = check_folder(root)

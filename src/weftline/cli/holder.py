@@ -8,18 +8,20 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlencode
 
 import pyarrow as pa
 
 from weftline.errors import UnreachableError, WeftlineError
-from weftline.service.operations import Operations
-from weftline.service.wiring import STATE, open_fabric
 from weftline.store.lock import holder
+
+if TYPE_CHECKING:
+    from weftline.service.operations import Operations
 
 __all__ = ["Reach", "Remote", "ServerError", "reach", "server_url"]
 
+STATE = ".weftline"
 SOCKET = "socket"
 TIMEOUT_SECONDS = 600.0
 BLOCK = 1 << 20
@@ -161,6 +163,10 @@ def reach(folder: Path, *, wait: float = 10.0) -> Iterator[Reach]:
     if server_url(folder):
         yield Remote(folder / STATE / SOCKET)
         return
+    # The store and the road take a second to import: not for a command that speaks to a server, nor for --help.
+    from weftline.service.operations import Operations
+    from weftline.service.wiring import open_fabric
+
     fabric = open_fabric(folder, wait=wait)
     try:
         yield Local(Operations(fabric))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from weftline.cli.context import FabricOption, FormatOption, checked_format, folder_of
-from weftline.cli.serving import Serving, run_loop, serve, speak
+
+if TYPE_CHECKING:
+    from weftline.cli.serving import Serving
 
 __all__ = ["register"]
 
@@ -26,6 +28,8 @@ def up(
     host: Annotated[str | None, typer.Option(help="Address; loopback unless told otherwise, TLS elsewhere.")] = None,
 ) -> None:
     """Run the fabric: sources, road, website and API in one process."""
+    from weftline.cli.serving import run_loop, serve, speak
+
     root = folder_of(fabric)
 
     async def ready(serving: Serving) -> None:
