@@ -309,12 +309,12 @@ def test_a_contract_of_190_kb_is_loaded_with_places_within_150_ms() -> None:
     assert len(text) > 190_000
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         reading = load(text, "c.yaml")
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert reading.value is not None
     last = reading.value.schema[-1].properties[-1]
     line = text.decode().splitlines()[last.position[0] - 1]
     assert line[last.position[1] - 1 :] == "name: zones"
-    # The best of five, since other work may share the machine; a pure-Python validator takes three times the limit.
+    # Processor time and the best of five: other work shares the machine. A pure-Python validator takes three times this.
     assert min(times) < 0.150
