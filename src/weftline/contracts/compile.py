@@ -132,7 +132,7 @@ def _source_types(targets: Iterable[Target]) -> dict[str, pa.DataType]:
     """Return the types a codec may assume: those of fields that go straight into one column type."""
     found: dict[str, Any] = {}
     for target in targets:
-        if target.logic or not target.source:
+        if target.logic or not target.source or target.whole:
             continue
         kind = (
             pa.string()

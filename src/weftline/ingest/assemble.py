@@ -118,7 +118,10 @@ def _record_counts(outcome: Outcome) -> pa.Table:
 
 
 def balance(outcome: Outcome) -> None:
-    """Compare the codec's own count of records with the outcomes, feed by feed; raise UnbalancedError."""
+    """Compare the codec's own count of records with the outcomes, feed by feed; raise UnbalancedError.
+
+    A record that fails must also have its reasons: without them it would be counted as quarantined and kept nowhere.
+    """
     decoded = outcome.batch.decoded
     seen = decoded.feed.take(outcome.first_row).value_counts()
     totals = dict(zip(seen.field("values").to_pylist(), seen.field("counts").to_pylist(), strict=True))
@@ -134,6 +137,15 @@ def balance(outcome: Outcome) -> None:
             place=f"codec {outcome.batch.route.codec.name}",
             found=f"outcomes for {totals} records",
             expected=f"{cut} records, as the codec counted",
+            next_step="The frames are kept in quarantine; report this with one of them.",
+        )
+    failed = pc.sum(outcome.failed).as_py() or 0
+    told = 0 if outcome.violations is None else len(pc.unique(outcome.violations["record"]))
+    if failed != told:
+        raise UnbalancedError(
+            place=f"contract {outcome.batch.route.plans.contract}",
+            found=f"reasons for {told} failed records",
+            expected=f"reasons for {failed}",
             next_step="The frames are kept in quarantine; report this with one of them.",
         )
 
@@ -207,7 +219,7 @@ def _frame_counts(parts: Parts) -> pa.Table:
 def _complete(table: pa.Table) -> pa.Table:
     """Group by feed and hour and give the table every column of LEDGER."""
     terms = [name for name in table.column_names if name in LEDGER_TERMS]
-    grouped = table.group_by(["feed", "hour"]).aggregate([(term, "sum") for term in terms])
+    grouped = table.group_by(["feed", "hour"], use_threads=False).aggregate([(term, "sum") for term in terms])
     columns = {"feed": grouped["feed"], "hour": grouped["hour"]}
     zeros = pa.repeat(pa.scalar(0, pa.int64()), grouped.num_rows)
     columns.update({term: grouped[f"{term}_sum"] if term in terms else zeros for term in LEDGER_TERMS})
@@ -359,7 +371,9 @@ def per_frame(outcome: Outcome) -> list[tuple[int, int, int, int, int, int]]:
             "ignored": ignored.cast(pa.int64()),
         }
     )
-    grouped = table.group_by("frame").aggregate([(name, "sum") for name in ("stored", "quarantined", "ignored")])
+    grouped = table.group_by("frame", use_threads=False).aggregate(
+        [(name, "sum") for name in ("stored", "quarantined", "ignored")]
+    )
     found = [
         (row["frame"], row["stored_sum"] + row["quarantined_sum"] + row["ignored_sum"], row["stored_sum"],
          row["quarantined_sum"], 0, row["ignored_sum"])

@@ -171,7 +171,12 @@ class Monitor:
             measures = self._feeds.get(feed)
             if measures is None or not measures.last_received:
                 return None
-            return float(sum(count for second, count, _ in measures.seconds if now - second <= 60))
+            total = 0
+            for second, count, _ in reversed(measures.seconds):
+                if now - second > 60:
+                    break
+                total += count
+            return float(total)
 
     def _of(self, feed: int) -> FeedMeasures:
         measures = self._feeds.get(feed)
@@ -199,7 +204,7 @@ def _count(series: deque[tuple[int, int, int]], bucket: int, received: int, quar
 def _by_feed(ledger: pa.Table | None) -> dict[int, tuple[int, int]]:
     if ledger is None or not ledger.num_rows:
         return {}
-    grouped = ledger.group_by("feed").aggregate([("received", "sum"), ("quarantined", "sum")])
+    grouped = ledger.group_by("feed", use_threads=False).aggregate([("received", "sum"), ("quarantined", "sum")])
     columns = (grouped["feed"], grouped["received_sum"], grouped["quarantined_sum"])
     return {feed: (count, bad) for feed, count, bad in zip(*(column.to_pylist() for column in columns), strict=True)}
 
@@ -211,14 +216,20 @@ def _micros(table: pa.Table, name: str) -> pa.ChunkedArray:
 def _newest(table: pa.Table, name: str) -> dict[int, int]:
     if not table.num_rows:
         return {}
-    grouped = pa.table({"feed": table["feed"], "at": _micros(table, name)}).group_by("feed").aggregate([("at", "max")])
+    grouped = (
+        pa.table({"feed": table["feed"], "at": _micros(table, name)})
+        .group_by("feed", use_threads=False)
+        .aggregate([("at", "max")])
+    )
     return dict(zip(grouped["feed"].to_pylist(), grouped["at_max"].to_pylist(), strict=True))
 
 
 def _histograms(table: pa.Table, durations: pa.ChunkedArray) -> dict[int, list[tuple[int, int]]]:
     if not table.num_rows:
         return {}
-    counted = pa.table({"feed": table["feed"], "bucket": buckets(durations)}).group_by(["feed", "bucket"])
+    counted = pa.table({"feed": table["feed"], "bucket": buckets(durations)}).group_by(
+        ["feed", "bucket"], use_threads=False
+    )
     grouped = counted.aggregate([([], "count_all")])
     found: dict[int, list[tuple[int, int]]] = {}
     columns = (grouped["feed"], grouped["bucket"], grouped["count_all"])

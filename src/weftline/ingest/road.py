@@ -149,7 +149,12 @@ class Road:
     def append(self, connection: str, drafts: Sequence[Draft]) -> Future[int]:
         """Spool drafts; the future ends with the first offset after the fsync."""
         now = self.clock.now()
-        frames = [Frame(-1, d.feed, d.received or now, d.identity, d.attributes, d.payload, d.flags) for d in drafts]
+        # tuple.__new__ is a third of a named tuple's own: 20,000 messages a second pass here.
+        make = tuple.__new__
+        frames: list[Frame] = [
+            make(Frame, (-1, feed, received or now, identity, attributes, payload, flags))
+            for feed, identity, payload, attributes, received, flags, _ in drafts
+        ]
         future = self._log(connection).append(frames)
         future.add_done_callback(lambda _: self._lane_worker.wake())
         return future

@@ -261,7 +261,9 @@ def _set_counts(item: _Ran, batch: RoutedBatch, hour: pa.Array) -> list[pa.Table
         table = pa.table(
             {"feed": batch.decoded.feed, "hour": hour, "failing": one(item.table, rule.indicator).cast(pa.int64())}
         ).filter(item.selected)
-        grouped = table.group_by(["feed", "hour"]).aggregate([("failing", "sum"), ("failing", "count")])
+        grouped = table.group_by(["feed", "hour"], use_threads=False).aggregate(
+            [("failing", "sum"), ("failing", "count")]
+        )
         counts.append(
             pa.table(
                 {
@@ -279,7 +281,7 @@ def _set_counts(item: _Ran, batch: RoutedBatch, hour: pa.Array) -> list[pa.Table
 def _failed_counts(violations: pa.Table, batch: RoutedBatch, hour: pa.Array) -> pa.Table:
     n = one(violations, "n")
     table = pa.table({"feed": batch.decoded.feed.take(n), "rule": one(violations, "rule"), "hour": hour.take(n)})
-    grouped = table.group_by(["feed", "rule", "hour"]).aggregate([([], "count_all")])
+    grouped = table.group_by(["feed", "rule", "hour"], use_threads=False).aggregate([([], "count_all")])
     return pa.table(
         {
             "feed": one(grouped, "feed"),

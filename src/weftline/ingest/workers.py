@@ -298,7 +298,7 @@ def _failed(joined: Sequence[Submission], error: BaseException) -> None:
 
 def frame_times(frames: Sequence[Frame]) -> pa.Table:
     """Return (feed, received) of the frames that were not repeats."""
-    fresh = [frame for frame in frames if not frame.flags & FrameFlag.DUPLICATE]
+    fresh = [frame for frame in frames if not (frame.flags and frame.flags & FrameFlag.DUPLICATE)]
     return pa.table(
         {
             "feed": pa.array([frame.feed for frame in fresh], pa.int32()),

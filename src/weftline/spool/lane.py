@@ -361,7 +361,11 @@ class Lane:
         return first
 
     def _publish(self, held: SegmentFile, frames: list[Frame], first: int, size: int) -> None:
-        numbered = [Frame(offset, *frame[1:]) for offset, frame in enumerate(frames, first)]
+        make = tuple.__new__  # a third of the time of a named tuple's own
+        numbered: list[Frame] = [
+            make(Frame, (offset, feed, received, identity, attributes, payload, flags))
+            for offset, (_, feed, received, identity, attributes, payload, flags) in enumerate(frames, first)
+        ]
         added: dict[int, list[int]] = {}
         for frame in frames:
             count = added.setdefault(frame.feed, [0, 0])

@@ -57,7 +57,7 @@ class Intake:
         """Return the drafts of these messages and the packet identifiers to acknowledge, both in order of receipt."""
         drafts: list[Draft] = []
         packet_ids: list[int] = []
-        topics, window, tag = self._topics, self._open, self._tag
+        topics, window, tag, make = self._topics, self._open, self._tag, tuple.__new__
         for topic, payload, qos, packet_id, dup, _retain, _properties in messages:
             try:
                 place = topics[topic]
@@ -76,7 +76,7 @@ class Intake:
                 if dup and window.get(packet_id) == identity:
                     flags, payload, attributes = FrameFlag.DUPLICATE, b"", b""  # noqa: PLW2901 - the bytes are held already
                 window[packet_id] = identity
-            drafts.append(Draft(feed, identity, payload, attributes, received, flags))
+            drafts.append(make(Draft, (feed, identity, payload, attributes, received, flags, -1)))
         return drafts, packet_ids
 
     def _place(self, topic: bytes) -> tuple[int, bytes] | None:

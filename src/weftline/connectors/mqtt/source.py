@@ -203,7 +203,7 @@ class MqttSource(Source):
             self._connection = self._client.connection
             if not self._client.session_present:
                 self._intake.forget()
-        if any(message.topic.startswith(b"$SYS/") for message in messages):
+        if any(message.topic[:5] == b"$SYS/" for message in messages):
             self._watch([message for message in messages if message.topic.startswith(b"$SYS/")])
             messages = [message for message in messages if not message.topic.startswith(b"$SYS/")]
         drafts, packet_ids = self._intake.drafts(messages, self._road.clock.now())

@@ -105,7 +105,7 @@ class Served:
             secret.write(_PASSWORD)
         environment = {**os.environ, "WEFTLINE_ADMIN_PASSWORD_FILE": secret.name}
         began = time.perf_counter()
-        log = (self.folder / "bench.log").open("ab")
+        log = (self.folder.with_name(f"{self.folder.name}.log")).open("ab")
         command = [sys.executable, "-m", "weftline", "up", "--fabric", str(self.folder), "--port", "0"]
         self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         log.close()
@@ -120,7 +120,7 @@ class Served:
     def _listens(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
-            told = (self.folder / "bench.log").read_text("utf-8", "replace")[-600:]
+            told = (self.folder.with_name(f"{self.folder.name}.log")).read_text("utf-8", "replace")[-600:]
             raise NotServedError(place=str(self.folder), found=told, expected="a server that starts")
         owner = holder(self.folder / ".weftline")
         self.url = owner.url if owner is not None and owner.pid == self.pid else ""
