@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,19 @@ from weftline.service.services import Services
 __all__ = ["operator_routes"]
 
 JSON = "application/json"
+WORKERS = 4
 Handler = Callable[[Request], Any]
 
 
 def operator_routes(services: Services, operations: Operations, incoming: Path) -> list[BaseRoute]:
-    """Return the routes; whoever is not the local operator is refused before anything is read."""
+    """Return the routes; whoever is not the local operator is refused before anything is read.
+
+    Files, replays and recounts take long, so they have threads of their own: pages are read by other ones.
+    """
+    workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="weftline-operator")
+
+    async def run(call: Callable[[], Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(workers, call)
 
     async def call(request: Request) -> Response:
         name = request.path_params["name"]
@@ -39,7 +49,7 @@ def operator_routes(services: Services, operations: Operations, incoming: Path) 
             )
         arguments = await _arguments(request)
         try:
-            answer = await services.run(partial(getattr(operations, name), **arguments))
+            answer = await run(partial(getattr(operations, name), **arguments))
         except TypeError as error:
             raise UsageError(
                 place=f"operator {name}", found=str(error), expected="the operation's arguments"
@@ -62,7 +72,7 @@ def operator_routes(services: Services, operations: Operations, incoming: Path) 
             with path.open("wb") as sink:
                 async for part in request.stream():
                     await services.run(sink.write, part)
-            answer = await services.run(partial(operations.ingest, feed, str(path), history=history, name=name))
+            answer = await run(partial(operations.ingest, feed, str(path), history=history, name=name))
         finally:
             await services.run(shutil.rmtree, path.parent)
         return Response(msgspec.json.encode(answer), media_type=JSON)

@@ -27,7 +27,8 @@ class Upkeep:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="weftline-upkeep", daemon=True)
         self._retained = fabric.clock.steady()
-        self._open: dict[str, str] = {}
+        # What was open when the last process ended is closed as soon as it is over.
+        self._open = {item.key: str(item.detail.get("title", "")) for item in fabric.incidents.open_incidents()}
 
     def start(self) -> None:
         """Start the thread."""
