@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from weftline import __version__
-from weftline.cli import data, folder, people, quarantine, run
+from weftline.cli import bench, data, folder, people, quarantine, run
 from weftline.errors import WeftlineError
 
 __all__ = ["app", "main"]
@@ -56,7 +56,7 @@ def options(
     )
 
 
-for module in (folder, run, data, quarantine, people):
+for module in (folder, run, data, quarantine, people, bench):
     module.register(app)
 
 

@@ -108,9 +108,12 @@ class LaneWorker:
                     pause = min(pause, self._turn(lane))
                 except Exception as error:  # noqa: BLE001 - one lane's trouble must not end the road for the others
                     log.error("lane not read", lane=lane.name, error=repr(error))
-            if pause > 0:
+            if pause >= GROUP_SECONDS:
                 self._wake.wait(pause)
                 self._wake.clear()
+            elif pause > 0:
+                # A group is filling: every further append would only wake this thread to find it not due.
+                self._stop.wait(pause)
 
     def _turn(self, lane: Lane) -> float:
         """Take one group of a lane if it is due; return how long this lane can wait."""

@@ -28,7 +28,6 @@ SECONDS = 150.0
 QOS1_SECONDS = 20.0
 HISTORY = 5_000_000
 TOPICS_USED = 1_000
-TOPIC = "plant/line-%d/t%d"
 LOOK_SECONDS = 0.05
 CHECKPOINTS = 10
 
@@ -102,7 +101,7 @@ def _sustained(report: Report, served: Served, broker: Mosquitto, generator: Gen
     before, first, cpu = _stored(served), _checkpoints(served), cpu_seconds(served.pid)
     began_micros = time.time_ns() // 1000
     with _watching(served) as watcher:
-        process = generator.start(broker.port, qos=0, rate=RATE, seconds=seconds, topics=TOPICS_USED, topic=TOPIC)
+        process = generator.start(broker.port, qos=0, rate=RATE, seconds=seconds, topics=TOPICS_USED, topic=young.TOPIC)
         sent = generator.result(process)
     used = cpu_seconds(served.pid) - cpu
     try:
@@ -138,7 +137,7 @@ def _sustained(report: Report, served: Served, broker: Mosquitto, generator: Gen
 
 def _both_ways(report: Report, served: Served, broker: Mosquitto, generator: Generator, seconds: float) -> None:
     before, began = _stored(served), time.perf_counter()
-    process = generator.start(broker.port, qos=1, rate=0, seconds=seconds, topics=TOPICS_USED, topic=TOPIC)
+    process = generator.start(broker.port, qos=1, rate=0, seconds=seconds, topics=TOPICS_USED, topic=young.TOPIC)
     sent = generator.result(process)
     with contextlib.suppress(NotServedError):
         until(lambda: _stored(served) - before >= sent["sent"], 120, "the last message stored", 0.1)

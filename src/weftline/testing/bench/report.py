@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -76,13 +75,6 @@ class Report:
             {**asdict(each), "ratio": each.ratio, "budget": each.budget, "met": each.met} for each in self.figures
         ]
         return {**asdict(self), "machine": dict(self.machine), "figures": figures}
-
-    def write(self, folder: Path) -> Path:
-        """Write `<name>-<date>.json` into a folder and return the file."""
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{self.name}-{self.at[:10]}.json"
-        path.write_text(json.dumps(self.plain(), ensure_ascii=False, indent=1) + "\n", "utf-8")
-        return path
 
 
 def machine() -> dict[str, Any]:

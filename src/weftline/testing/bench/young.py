@@ -17,7 +17,8 @@ __all__ = ["LINES", "TAGS", "TOPIC", "fill", "topic_count", "write_plant"]
 LINES = 100
 TAGS = 99
 """MQTT feeds of each line; the hundredth feed of a line is its drop folder."""
-TOPIC = "plant/{line}/{tag}"
+TOPIC = "plant/line-%d/t%d"
+"""For the generator: line, then tag."""
 _CONTRACT = """\
 apiVersion: v3.1.0
 kind: DataContract

@@ -1,6 +1,6 @@
 """Codecs beside the bare pyarrow reader on the same bytes: MB/s and rows/s of a 4 MiB block, and of what is not clean.
 
-`python benchmarks/codecs.py` prints the figures; `run()` gives them as a dict. The floor has no checks, no places and
+`weftline bench codecs` prints the figures; `run()` gives them as a dict. The floor has no checks, no places and
 no originals, and reads times as it guesses them. Floor and codec take turns, so both see the same load.
 """
 
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +23,9 @@ from pyarrow import ipc
 from weftline.batch import Frame
 from weftline.codecs import registry
 from weftline.codecs.base import Limits
+from weftline.testing.bench.report import Figure, Report
+
+__all__ = ["measure", "run"]
 
 ROWS = 40_000
 ROUNDS = 7
@@ -118,5 +121,18 @@ def run() -> dict[str, dict[str, float]]:
     return found
 
 
-if __name__ == "__main__":
-    json.dump(run(), sys.stdout, indent=1)
+def measure(work: Path, scale: float = 1.0) -> Report:  # noqa: ARG001 - one block of fixed size
+    """Measure every case beside its floor."""
+    report = Report("codecs", {"rows": ROWS, "rounds": ROUNDS})
+    for name, found in run().items():
+        floor = found.get("floor_mb_s")
+        report.figures.append(
+            Figure(
+                name,
+                round(found["mb_s"], 1),
+                "MB/s",
+                floor=round(floor, 1) if floor else None,
+                floor_name="the bare pyarrow reader" if floor else "",
+            )
+        )
+    return report
