@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -141,9 +141,7 @@ class Monitor:
 
     def report(self, connection: str, state: ConnectionState, feeds: Sequence[int]) -> None:
         """Take in how a connection, or only these feeds of it, stands."""
-        stamped = (
-            state if state.since else ConnectionState(state.state, state.detail, self._clock.now(), state.next_try)
-        )
+        stamped = state if state.since else replace(state, since=self._clock.now())
         with self._lock:
             if feeds:
                 for feed in feeds:
@@ -151,13 +149,18 @@ class Monitor:
                 return
             before = self._connections.get(connection)
             if before is not None and before.state == state.state and not state.since:
-                stamped = ConnectionState(state.state, state.detail, before.since, state.next_try)
+                stamped = replace(state, since=before.since)
             self._connections[connection] = stamped
 
     def connection(self, name: str) -> ConnectionState | None:
         """Return how a connection stands, None before its first report."""
         with self._lock:
             return self._connections.get(name)
+
+    def warnings(self) -> dict[str, ConnectionState]:
+        """Return the connections that work but must be looked at."""
+        with self._lock:
+            return {name: state for name, state in self._connections.items() if state.warning}
 
     def feed(self, feed: int) -> FeedMeasures | None:
         """Return a feed's measures; read only."""

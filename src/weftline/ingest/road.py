@@ -310,7 +310,10 @@ class Road:
 
     def _behind(self) -> tuple[int, int]:
         frames = sum(lane.tail().next - self._positions.get(lane.name, lane.tail().next) for lane in self.lanes())
-        return max(frames, 0), self.spool.total_bytes() if frames > 0 else 0
+        if frames <= 0:
+            return 0, 0
+        # What is stored stays on disk for a minute; it does not wait.
+        return frames, sum(lane.size(self._positions.get(lane.name, 0)) for lane in self.lanes())
 
     def _committed(self, prepared: Prepared, committed: Committed) -> None:
         producer = prepared.group.producer

@@ -82,3 +82,4 @@ class ConnectionState:
     detail: str = ""
     since: int = 0  # microseconds UTC
     next_try: int = 0  # microseconds UTC, 0 = none planned
+    warning: str = ""  # what a person must look at although the connection works

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -31,7 +31,13 @@ class Stopped(NamedTuple):
 
 
 def attention(
-    feeds: Iterable[FeedRow], stopped: Sequence[Stopped], *, holding: str, trouble: str, now: int
+    feeds: Iterable[FeedRow],
+    stopped: Sequence[Stopped],
+    *,
+    holding: str,
+    trouble: str,
+    now: int,
+    warnings: Mapping[str, str] | None = None,
 ) -> list[Attention]:
     """Return the list, critical first, then by the time the trouble began."""
     groups: dict[tuple[str, str], list[FeedRow]] = {}
@@ -40,6 +46,7 @@ def attention(
             groups.setdefault((row.state, row.connection), []).append(row)
     found = [item for (state, connection), rows in groups.items() for item in _feeds(state, connection, rows)]
     found += [_stopped(item, now) for item in stopped]
+    found += [_warning(connection, text) for connection, text in (warnings or {}).items()]
     if holding:
         found.append(_store("holding", "Sources are held back", holding, _STEPS["held"]))
     if trouble:
@@ -99,6 +106,21 @@ def _stopped(item: Stopped, now: int) -> Attention:
         deadline=None,
         next_step="Ask the line why it stands, then classify the stop.",
         href="/datasets/equipment_state",
+    )
+
+
+def _warning(connection: str, text: str) -> Attention:
+    return Attention(
+        id=_id("connection", connection),
+        severity="warning",
+        title=f"{connection}: messages may be missing",
+        detail=text,
+        subject_kind="connection",
+        subject=connection,
+        since=None,
+        deadline=None,
+        next_step="Raise the limits the message names; what is lost at the source cannot be brought back from here.",
+        href=f"/feeds?connection={connection}",
     )
 
 

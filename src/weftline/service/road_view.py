@@ -157,6 +157,7 @@ class RoadAnswers:
             self._stopped,
             holding=self._road.held(),
             trouble=self._road.writer.trouble,
+            warnings={name: state.warning for name, state in self._road.monitor.warnings().items()},
             now=self._clock.now(),
         )
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 
 import structlog
@@ -31,7 +32,7 @@ from weftline.service.quarantine import Quarantine
 from weftline.service.reading import Door, LakeRows
 from weftline.service.replays import Replays
 from weftline.service.road_view import Catalogue, ContractInForce, RoadAnswers
-from weftline.spool.spool_set import SpoolSet
+from weftline.spool.spool_set import LANE_NAME, SpoolSet
 from weftline.store.control.database import Control
 from weftline.store.control.incidents import IncidentTable
 from weftline.store.control.jobs import JobTable
@@ -217,7 +218,7 @@ def _size(text: str) -> int:
 
 
 def _road(lake: DuckLake, spool: SpoolSet, book: FeedBook, clock: Clock, state: Path, spec: FabricSpec) -> Road:
-    own = {item.name for item in spec.connections if getattr(item.options, "own_lane", False)}
+    own = {item.name: _lane_name(item.name) for item in spec.connections if getattr(item.options, "own_lane", False)}
     return Road(
         lake=lake,
         spool=spool,
@@ -225,9 +226,16 @@ def _road(lake: DuckLake, spool: SpoolSet, book: FeedBook, clock: Clock, state: 
         runners=_runner,
         clock=clock,
         folder=state,
-        lane_of=lambda connection: connection if connection in own else SHARED_LANE,
+        lane_of=lambda connection: own.get(connection, SHARED_LANE),
         least_free=_least_free(spec),
     )
+
+
+def _lane_name(connection: str) -> str:
+    """Return the connection's own lane; connections may have names that lanes may not."""
+    if LANE_NAME.fullmatch(connection) and len(connection) <= 64 and connection != SHARED_LANE:
+        return connection
+    return f"connection-{blake2b(connection.encode(), digest_size=8).hexdigest()}"
 
 
 def _book(

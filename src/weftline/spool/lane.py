@@ -249,10 +249,11 @@ class Lane:
             count[1] += segment.payload_size(record)
         return {feed: LogCount(*count) for feed, count in totals.items()}
 
-    def size(self) -> int:
-        """Return the bytes of the lane's segments."""
+    def size(self, start: int = 0) -> int:
+        """Return the bytes of the lane's segments, of those only that hold frames from `start` on."""
         with self._changed:
-            return sum(held.end for held in self._segments)
+            bases = [held.base for held in self._segments[1:]] + [self._next]
+            return sum(held.end for held, after in zip(self._segments, bases, strict=True) if after > start)
 
     def oldest(self) -> int | None:
         """Return when the oldest frame that `truncate` has not given free was received, or None if there is none."""

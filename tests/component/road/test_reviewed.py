@@ -257,3 +257,66 @@ def test_partials_older_than_a_day_are_let_go():
         row = {"feed": 1, "contract": 1, "rule": "r", "hour": hour * HOUR, "rows": 1, "failing": 0}
         counts.add(pa.Table.from_pylist([row], schema=SET_COUNT))
     assert len(counts._counts[1]) <= 27
+
+
+def test_a_record_that_fails_without_a_reason_is_kept_whole(shop, monkeypatch):
+    shop.feed()
+    operations = shop.open()
+    monkeypatch.setattr("weftline.ingest.validate._violations", lambda *_: [])
+    operations.ingest("oven", shop.file("oven.ndjson", GOOD, HOT))
+    groups = operations.quarantine()
+    assert [(group["code"], group["records"]) for group in groups] == [("plan-failed", 1)]
+    assert HOT in operations.quarantined(groups[0]["id"])[0]["original"]
+    assert operations.verify() == []
+
+
+def test_an_incident_that_ended_while_nothing_ran_is_closed(shop):
+    from weftline.service.upkeep import Upkeep
+
+    shop.feed()
+    shop.open()
+    shop.fabric.incidents.report("silent-x", kind="silent", subject="oven", detail={"title": "oven is silent"})
+    shop.open()
+    Upkeep(shop.fabric)._incidents()
+    assert shop.fabric.incidents.open_incidents() == []
+
+
+def test_a_connection_whose_name_no_lane_may_have_gets_a_lane_of_its_own(shop):
+    write = (shop.folder / "connections" / "line.yaml").write_text
+    write("name: Press--Shop\nkind: mqtt\nhost: localhost\nownLane: true\n")
+    shop.open()
+    lane = shop.fabric.road.lane("Press--Shop").name
+    assert lane not in {"push", "Press--Shop"}
+
+
+def test_messages_a_broker_dropped_need_a_person(shop):
+    from weftline.connectors.mqtt.source import MqttConnector
+    from weftline.protocols.mqtt.client import ClientState
+    from weftline.protocols.mqtt.stream import Message
+
+    (shop.folder / "connections" / "line.yaml").write_text("name: line\nkind: mqtt\nhost: localhost\n")
+    shop.open()
+    line = next(item for item in shop.fabric.spec.connections if item.name == "line")
+    source = MqttConnector().open(line, [], shop.fabric.road)
+    source._client.state = ClientState("connected")
+    for count in (b"3", b"3"):
+        source._watch([Message(b"$SYS/broker/publish/messages/dropped", count, 0, 0, False, False, None)])
+    assert shop.fabric.answers.attention() == []
+    source._watch([Message(b"$SYS/broker/publish/messages/dropped", b"8", 0, 0, False, False, None)])
+    item = shop.fabric.answers.attention()[0]
+    assert (item.subject, item.severity) == ("line", "warning")
+    assert "dropped 5 messages" in item.detail
+
+
+def test_stored_frames_kept_for_a_while_do_not_hold_sources_back(tmp_path):
+    from weftline.batch import Frame
+    from weftline.spool.spool_set import SpoolSet
+
+    spool = SpoolSet(tmp_path, segment_bytes=2000)
+    lane = spool.open("push")
+    for at in range(4):
+        lane.append([Frame(-1, 1, at, b"", b"", b"x" * 1500)]).result(5)
+    assert lane.size() > 4 * 1500
+    assert 1500 < lane.size(3) < 2 * 1500
+    assert lane.size(4) == 0
+    spool.close()

@@ -28,6 +28,8 @@ __all__ = ["MqttConnector", "MqttSource", "client_options"]
 
 HOLD_LOOK_SECONDS = 0.5
 FILTERS_A_PACKET = 200
+WARN_SECONDS = 3600.0
+"""How long after the last rise of its drop counter a broker needs a person."""
 DROP_TOPICS = ("$SYS/broker/publish/messages/dropped", "$SYS/broker/messages/dropped")
 _STATES = {"disconnected": "lost", "connecting": "connecting", "connected": "connected", "refused": "refused"}
 
@@ -151,6 +153,7 @@ class MqttSource(Source):
         self._connection = 0
         self._dropped: dict[bytes, int] = {}
         self._drops = 0
+        self._warning, self._warned = "", 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self) -> None:
@@ -238,6 +241,9 @@ class MqttSource(Source):
 
     async def _look(self) -> None:
         """Follow the road's admission, and offer again what the spool refused."""
+        if self._warning and self._road.clock.steady() - self._warned > WARN_SECONDS:
+            self._warning = ""
+            self._on_state(self._client.state)
         held = self._road.held()
         if held and held != self._held:
             self._client.pause()
@@ -260,8 +266,10 @@ class MqttSource(Source):
             return
         detail = state.reason
         if state.name == "connected":
-            detail = "session kept by the broker" if self._client.session_present else "new session"
-        self._road.report(self._name, ConnectionState(_STATES.get(state.name, "stopped"), detail))
+            session = "session kept by the broker" if self._client.session_present else "new session"
+            detail = self._warning or session
+        shown = ConnectionState(_STATES.get(state.name, "stopped"), detail, warning=self._warning)
+        self._road.report(self._name, shown)
 
     def _watch(self, messages: list[Message]) -> None:
         """Notice a rise of the broker's own count of dropped messages: MQTT tells a subscriber nothing else."""
@@ -275,7 +283,8 @@ class MqttSource(Source):
             if before is not None and count > before:
                 self._drops += count - before
                 detail = f"the broker says it dropped {self._drops} messages since we connected; raise its queue limits"
-                self._road.report(self._name, ConnectionState("connected", detail))
+                self._warning, self._warned = detail, self._road.clock.steady()
+                self._on_state(self._client.state)
 
     def gauges(self) -> dict[str, Any]:
         """Return counters of this session."""
