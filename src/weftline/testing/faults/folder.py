@@ -72,6 +72,8 @@ def write_fault_fabric(folder: Path, *, mqtt_port: int, port: int, limits: Limit
     if mqtt_port:
         documents["connections/plant.yaml"] = (
             f"name: plant\nkind: mqtt\nhost: 127.0.0.1\nport: {mqtt_port}\nclientId: weftline-faults\n"
+            # What the broker drops is compared with what is missing, and $SYS messages are not records.
+            "watchDrops: false\n"
         )
         for name, topic in ((MQTT_FEED, "good/{machine}"), (POISON_FEED, "poison/{machine}")):
             documents[f"feeds/{name}.yaml"] = _FEED.format(

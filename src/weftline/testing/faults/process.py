@@ -120,9 +120,11 @@ class FabricProcess:
         until = time.monotonic() + seconds
         while self.alive:
             if time.monotonic() > until:
+                os.kill(self._pid, signal.SIGUSR1)
+                time.sleep(0.5)
                 os.kill(self._pid, signal.SIGKILL)
                 raise FabricStartError(
-                    place=str(self.folder), found=f"no end after {seconds:.0f} s: {self.tail()}", expected="it to end"
+                    place=str(self.folder), found=f"no end after {seconds:.0f} s: see {self.log}", expected="it to end"
                 )
             time.sleep(0.01)
         return self._status or 0

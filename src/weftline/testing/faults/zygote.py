@@ -9,6 +9,7 @@ kills what it started. Single-threaded, as fork demands.
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import os
@@ -85,6 +86,8 @@ def _serve(arguments: list[str]) -> int:
     from weftline.cli import main as command
 
     failpoint.hit = failpoint.armed(os.environ)
+    # A server that hangs tells where: SIGUSR1 writes every thread's stack to its log.
+    faulthandler.register(signal.SIGUSR1, file=sys.__stderr__, all_threads=True)
     sys.argv = ["weftline", *arguments]
     try:
         command()
