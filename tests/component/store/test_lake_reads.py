@@ -114,7 +114,6 @@ def test_readers_see_whole_groups_while_the_writer_commits(lake: DuckLake, world
         for reader in readers:
             reader.result()
     assert len(set(seen)) > 3
-    assert seen.count(2000) <= 8
 
 
 def test_a_running_read_does_not_stop_checkpoints(open_lake: Callable[..., DuckLake], world: Any) -> None:
