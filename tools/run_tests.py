@@ -49,9 +49,8 @@ def run_tier(name: str, full: bool, extra: list[str]) -> dict[str, object]:
     over = seconds > budget
     skips_fail = os.environ.get("CI") == "true" and counts["skipped"] > 0
     green = result.returncode == 0 and counts["tests"] > 0 and not skips_fail
-    print(
-        f"\n{name}: {counts['tests'] - counts['skipped']} run, {counts['skipped']} skipped, {seconds:.0f} s (budget {budget:.0f} s)"
-    )
+    ran = counts["tests"] - counts["skipped"]
+    print(f"\n{name}: {ran} run, {counts['skipped']} skipped, {seconds:.0f} s (budget {budget:.0f} s)")
     if skips_fail:
         print(f"{name}: CI=true and {counts['skipped']} tests were skipped: that is a failure")
     if over:

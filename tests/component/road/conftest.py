@@ -86,7 +86,8 @@ class Shop:
         connection: str = "drop",
         mode: str = "enforce",
         version: str = "1.0.0",
-        codec: str = "ndjson", more: str = "",
+        codec: str = "ndjson",
+        more: str = "",
     ) -> None:
         select = '{path: "' + name + '*"}' if connection == "drop" else "{}"
         text = FEED.format(
