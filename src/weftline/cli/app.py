@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -62,38 +63,45 @@ for module in (folder, run, data, quarantine, people, bench):
 
 def main() -> None:
     """Run the command line."""
+    # The exit stands outside the handlers: an exception kept alive by SystemExit would keep its frames' stores alive,
+    # and the interpreter's end would complain about them on standard error.
+    code = _run()
+    if code:
+        gc.collect()
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run one command; return its exit code, having told any error in one sentence."""
     try:
-        # Outside its standalone mode the library does not raise `typer.Exit`: it returns the status.
-        status = app(standalone_mode=False)
-        sys.exit(status if isinstance(status, int) else 0)
+        ended = app(standalone_mode=False)
     except WeftlineError as error:
         complaints = getattr(error, "complaints", None) or (error.complaint,)
         for complaint in complaints:
-            Console(stderr=True, soft_wrap=True).print(complaint.sentence(), highlight=False, markup=False)
-        sys.exit(error.exit_code)
+            _tell(complaint.sentence())
+        return error.exit_code
+    except typer.TyperException as error:
+        text = error.format_message()
+        shown = text if text.startswith("Usage:") else f"weftline: {text.rstrip('.?')}. See: weftline --help [usage]"
+        _tell(shown)
+        return 2
     except typer.Exit as done:
-        sys.exit(done.exit_code)
+        return done.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 0
     except Exception as error:  # noqa: BLE001 - a person never sees a traceback
-        _unexpected(error)
+        if os.environ.get("WEFTLINE_DEBUG"):
+            traceback.print_exception(error)
+        _tell(
+            f"weftline: found an error of its own ({type(error).__name__}: {error}), expected none. "
+            "Run again with WEFTLINE_DEBUG=1 and report what it prints. [internal]"
+        )
+        return 2
+    return ended if isinstance(ended, int) else 0  # a command that ended early gives its code instead of raising
 
 
-def _unexpected(error: Exception) -> None:
-    import click
-
-    if isinstance(error, click.ClickException):
-        text = f"weftline: {error.format_message()}. See: weftline --help [usage]"
-        Console(stderr=True, soft_wrap=True).print(text, highlight=False, markup=False)
-        sys.exit(2)
-    if os.environ.get("WEFTLINE_DEBUG"):
-        traceback.print_exception(error)
-    text = (
-        f"weftline: found an error of its own ({type(error).__name__}: {error}), expected none. "
-        "Run again with WEFTLINE_DEBUG=1 and report what it prints. [internal]"
-    )
+def _tell(text: str) -> None:
     Console(stderr=True, soft_wrap=True).print(text, highlight=False, markup=False)
-    sys.exit(2)
