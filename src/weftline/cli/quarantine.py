@@ -52,7 +52,7 @@ def groups(
 def show(
     group: Annotated[str, typer.Argument(help="Group, as `quarantine list` names it.")],
     fabric: FabricOption = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most records to show.")] = 20,
     format: FormatOption = "table",  # noqa: A002 - the option's name
 ) -> None:
     """Show records of a group: every violation beside the bytes the source sent."""
