@@ -99,11 +99,14 @@ class Road:
         self._lane_worker.start({lane.name: self._after(lane) for lane in self._lanes.values()})
         self._ticker.start()
 
+    def hurry(self) -> None:
+        """Say that the end is near: whoever waits for the writer is not kept as long as the disk is full."""
+        self.writer.hurry()
+
     def stop(self) -> None:
         """Stop in the order of the road; what is spooled but not stored waits on disk."""
         self._stop.set()
-        # The workers wait for the writer, which would hold on to a group as long as the disk is full.
-        self.writer.hurry()
+        self.hurry()
         self._lane_worker.stop()
         self._block_worker.stop()
         self.writer.stop()
