@@ -5,14 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
+import msgspec
+import structlog
+
 from weftline.clock import Clock
+from weftline.errors import TransientError
 from weftline.ingest.road import Road
 from weftline.service.views import LedgerHour, LedgerRow
 from weftline.spool.base import LogCount
 from weftline.store.lake import LEDGER_TERMS, Lake
 
-__all__ = ["Books", "total"]
+__all__ = ["Books", "total", "unread"]
 
+log = structlog.get_logger()
 FRESH_SECONDS = 1.0
 LOOKS_BEFORE_FALSE = 3
 
@@ -38,7 +43,12 @@ class Books:
         """Return one ledger row per feed in force or ever seen, by feed id."""
         with self._lock:
             if self._clock.steady() - self._read >= FRESH_SECONDS:
-                self._rows = self._look()
+                try:
+                    self._rows = self._look()
+                except TransientError as error:
+                    # The tower is needed most when the lake cannot be read: old figures, and no verdict on them.
+                    log.warning("ledger not read", error=str(error))
+                    self._rows = {feed: msgspec.structs.replace(row, balanced=None) for feed, row in self._rows.items()}
                 self._read = self._clock.steady()
             return self._rows
 
@@ -82,6 +92,13 @@ class Books:
         looks = looks + 1 if difference == most - seen else 1
         self._differences[feed] = (most - seen, looks)
         return False if looks >= LOOKS_BEFORE_FALSE else None
+
+
+def unread(feed: str) -> LedgerRow:
+    """Return the row of a feed whose ledger was never read: nothing is proven, `waiting` and balance are unknown."""
+    return LedgerRow(
+        feed=feed, received=0, stored=0, quarantined=0, duplicate=0, ignored=0, expired=0, waiting=None, balanced=None
+    )
 
 
 def total(rows: list[LedgerRow]) -> LedgerRow:

@@ -42,7 +42,7 @@ class Receipts:
     def _parse(self, receipt_id: str) -> tuple[str, int, int]:
         lane, _, rest = receipt_id.rpartition("-")
         lane, _, epoch = lane.rpartition("-")
-        if not (lane and epoch.isdigit() and rest.isdigit()):
+        if not (lane and receipt_id.isascii() and epoch.isdigit() and rest.isdigit()):
             raise NotFoundError(place="receipts", found=f"'{receipt_id}'", expected="an id as <lane>-<epoch>-<offset>")
         return lane, int(epoch), int(rest)
 

@@ -37,6 +37,11 @@ class Replays:
         self._jobs = jobs
         self._clock = clock
         self._one = threading.Lock()
+        for job in jobs.unfinished():
+            if job.kind == "replay":
+                # Its records are still in quarantine, but for the groups it had committed: it can be asked for again.
+                reason = {"reason": "the process ended; replay the group again"}
+                jobs.end(job.id, state="failed", result=reason, now=clock.now())
 
     def replay(self, group: str, actor: Actor, *, reason: str, key: str) -> ReplayView:
         """Start (or find, by idempotency key) the job that replays a group of quarantined records."""

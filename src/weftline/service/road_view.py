@@ -8,9 +8,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import structlog
+
 from weftline.clock import Clock
 from weftline.contracts.plan import SetRule
-from weftline.errors import NotFoundError, nearest
+from weftline.errors import NotFoundError, TransientError, nearest
 from weftline.ingest.feeds import strictest
 from weftline.ingest.monitor import GAP_FACTOR, MINUTE, SECOND, FeedMeasures
 from weftline.ingest.prepare import Prepared
@@ -19,7 +21,7 @@ from weftline.ingest.set_rules import SetCounts, SetResult
 from weftline.model.dataset import DatasetSpec
 from weftline.model.feed import ConnectionSpec, FeedSpec
 from weftline.service.attention import Stopped, attention
-from weftline.service.books import Books
+from weftline.service.books import Books, unread
 from weftline.service.feed_states import standing
 from weftline.service.receipts import Receipts
 from weftline.service.views import (
@@ -48,6 +50,7 @@ from weftline.store.lake import Committed, Lake
 
 __all__ = ["Catalogue", "ContractInForce", "RoadAnswers"]
 
+log = structlog.get_logger()
 FEEDS_A_SECOND = 4000
 """Rows worked out per second of freshness, so that ten thousand feeds cost a fraction of a core."""
 NOT_TRIED_SECONDS = 5.0
@@ -109,7 +112,10 @@ class RoadAnswers:
             if self._clock.steady() - self._worked_out >= fresh or len(self._rows) != len(book.specs):
                 now = self._clock.now()
                 ledger = self._books.rows()
-                self._rows = [self._row(spec, ledger[spec.id], now) for _, spec in sorted(book.by_name.items())]
+                self._rows = [
+                    self._row(spec, ledger.get(spec.id) or unread(spec.name), now)
+                    for _, spec in sorted(book.by_name.items())
+                ]
                 self._by_name = {row.name: row for row in self._rows}
                 self._stopped = self._standing_still()
                 self._checked = now
@@ -425,12 +431,16 @@ class RoadAnswers:
         return found
 
     def _standing_still(self) -> list[Stopped]:
-        """Read which equipment stands still; states are few rows, kept current by the writer."""
+        """Read which equipment stands still; what was read last stays while the lake cannot be read."""
         words = ", ".join(f"'{word}'" for word in STANDING_STILL)
-        table = self._lake.scan(
-            "SELECT equipment, state, epoch_us(start_time) AS since FROM equipment_state_current "  # noqa: S608 - fixed words
-            f"WHERE state IN ({words}) ORDER BY since LIMIT 200"
-        )
+        try:
+            table = self._lake.scan(
+                "SELECT equipment, state, epoch_us(start_time) AS since FROM equipment_state_current "  # noqa: S608 - fixed words
+                f"WHERE state IN ({words}) ORDER BY since LIMIT 200"
+            )
+        except TransientError as error:
+            log.warning("equipment states not read", error=str(error))
+            return self._stopped
         return [Stopped(row["equipment"], row["state"], row["since"]) for row in table.to_pylist()]
 
 

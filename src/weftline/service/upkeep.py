@@ -69,7 +69,11 @@ class Upkeep:
         if self._fabric.clock.steady() - self._retained < RETAIN_SECONDS:
             return
         self._retained = self._fabric.clock.steady()
-        horizons = Horizons(quarantine=self._fabric.retention["quarantine"] / DAY_SECONDS)
+        hours = [getattr(item.options, "idempotency_hours", 0) for item in self._fabric.spec.connections]
+        horizons = Horizons(
+            quarantine=self._fabric.retention["quarantine"] / DAY_SECONDS,
+            receipts=max(1.0, *(value / 24 for value in hours), 0.0),
+        )
         now = self._fabric.clock.now()
         done = self._fabric.road.writer.run(lambda: retain(self._fabric.lake, now, horizons)).result()
         self._fabric.decisions.expire(self._fabric.retention["decisions"])

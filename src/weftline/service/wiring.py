@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from weftline.clock import Clock, clock_of
@@ -23,7 +24,7 @@ from weftline.ingest.feeds import FeedBook, PlanSet, plan_set
 from weftline.ingest.prepare import Preparer
 from weftline.ingest.road import SHARED_LANE, Road
 from weftline.ingest.set_rules import SetCounts
-from weftline.model.feed import FeedSpec
+from weftline.model.feed import ConnectionSpec, FeedSpec
 from weftline.service.decisions import DecisionLog
 from weftline.service.keys import Keys
 from weftline.service.people import People
@@ -114,6 +115,7 @@ def open_fabric(
     spec = checked.folder.spec
     if checked.complaints or spec is None:
         raise FolderInvalidError(path, checked.complaints)
+    spec = replace(spec, connections=tuple(_archived(item, spec) for item in spec.connections))
     state = state_folder(path / STATE)
     lock = FolderLock(state, url=url, wait=wait, clock=clock).acquire()
     opened: list[Part] = [lock]
@@ -188,6 +190,14 @@ def _compose(
     if start:
         road.start()
     return fabric
+
+
+def _archived(connection: ConnectionSpec, spec: FabricSpec) -> ConnectionSpec:
+    """Give a drop folder that states no archive time the fabric's."""
+    if getattr(connection.options, "archive_days", 0) is not None:
+        return connection
+    days = max(1, round(seconds(spec.settings.retention.archive) / 86_400))
+    return replace(connection, options=msgspec.structs.replace(connection.options, archive_days=days))
 
 
 def _retention(spec: FabricSpec) -> dict[str, float]:

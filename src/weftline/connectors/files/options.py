@@ -40,8 +40,9 @@ class FilesOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         ),
     ] = ".reject"
     archive_days: Annotated[
-        int, Meta(ge=0, description="Days an archived file is kept; 0 = for ever. Until then `--verify` can recount.")
-    ] = 30
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="Days an archived file is kept; 0 = for ever; default `retention.archive` of fabric.yaml."),
+    ] = None
     compression: Annotated[
         Literal["auto", "none"],
         Meta(description="auto = .gz and .zip are opened, each member a file of its own; none = taken as they are."),
