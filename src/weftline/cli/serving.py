@@ -93,6 +93,8 @@ async def serve(
             await _until(stop, ready, Serving(fabric, server.url, first, server.fingerprint))
         finally:
             gc.unfreeze()
+            # Sources and upkeep wait for the writer, which would hold on to a group as long as the disk is full.
+            fabric.road.hurry()
             await sources.stop()
             await server.stop()
             await asyncio.to_thread(upkeep.stop)
