@@ -20,6 +20,7 @@ __all__ = [
     "UnknownCodecError",
     "codec",
     "names",
+    "options_of",
     "read_options",
 ]
 
@@ -78,6 +79,17 @@ def names() -> list[str]:
 @cache
 def codec(name: str) -> Codec:
     """Return the one instance of a codec; raises UnknownCodecError or MissingExtraError."""
+    made: Codec = _class_of(name)()
+    return made
+
+
+def options_of(name: str) -> type[msgspec.Struct]:
+    """Return a codec's options model, also where the extra it needs is not installed."""
+    found: type[msgspec.Struct] = _class_of(name).options
+    return found
+
+
+def _class_of(name: str) -> Any:
     target = targets().get(name)
     if target is None:
         raise UnknownCodecError(
@@ -87,8 +99,7 @@ def codec(name: str) -> Codec:
             next_step=nearest(name, names()),
         )
     module, _, attribute = target.partition(":")
-    made: Codec = getattr(import_module(module), attribute)()
-    return made
+    return getattr(import_module(module), attribute)
 
 
 def read_options(name: str, given: Mapping[str, Any], place: str = "format") -> Any:

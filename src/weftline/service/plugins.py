@@ -58,7 +58,7 @@ def plugins() -> Plugins:
         connectors={
             kind: ConnectorModel(made.options, made.selector, made.check, made.summary) for kind, made in found.items()
         },
-        codecs={name: codecs.codec(name).options for name in codecs.names()},
+        codecs={name: codecs.options_of(name) for name in codecs.names()},
         kinds=discover(),
     )
 
