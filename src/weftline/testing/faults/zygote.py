@@ -87,7 +87,7 @@ def _serve(arguments: list[str]) -> int:
 
     failpoint.hit = failpoint.armed(os.environ)
     # A server that hangs tells where: SIGUSR1 writes every thread's stack to its log.
-    faulthandler.register(signal.SIGUSR1, file=sys.__stderr__, all_threads=True)
+    faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
     sys.argv = ["weftline", *arguments]
     try:
         command()
