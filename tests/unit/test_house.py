@@ -110,3 +110,42 @@ def test_nothing_is_swallowed() -> None:
             ):
                 wrong.append(f"{path.relative_to(SOURCE)}:{node.lineno}")
     assert not wrong, "\n".join(wrong)
+
+
+SELECTS = {"service/reading.py"}
+"""The one door: nothing else asks the lake for rows that a reader will see."""
+SCANS = {
+    "service/wiring.py",  # set rules' counts at start
+    "service/books.py",  # the ledger
+    "service/pushes.py",  # identities of pushes, so that a repeat is known
+    "service/receipts.py",  # outcomes of one push; `found` goes to its sender only (api/routes_road.py)
+    "service/replays.py",  # originals, back onto the road
+    "service/road_view.py",  # ages of feeds; equipment that stands still
+}
+"""Modules outside store, ingest and testing that read operational tables past the door, and what for."""
+
+
+def asks(path: Path, verb: str) -> list[int]:
+    """Return the lines that call `verb` on a lake, or on the door's rows."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == verb:
+            holder = node.func.value
+            name = (
+                holder.id if isinstance(holder, ast.Name) else holder.attr if isinstance(holder, ast.Attribute) else ""
+            )
+            if name.lstrip("_") in {"lake", "rows", "reads"}:
+                found.append(node.lineno)
+    return found
+
+
+def test_rows_leave_through_one_door() -> None:
+    selects, scans = set(), set()
+    for path in MODULES:
+        place = str(path.relative_to(SOURCE))
+        if room(path) not in {"store", "testing"} and asks(path, "select"):
+            selects.add(place)
+        if room(path) not in {"store", "testing", "ingest"} and asks(path, "scan"):
+            scans.add(place)
+    assert selects == SELECTS
+    assert scans == SCANS
