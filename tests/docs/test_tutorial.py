@@ -1,4 +1,4 @@
-"""The tutorial's own commands, run as a reader would: one shell, one folder, a server in a second one."""
+"""The commands of tutorial and README, run as a reader would: one shell, one folder, a server in a second one."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"
+README = ROOT / "README.md"
 CORPUS = Path(os.environ.get("WEFTLINE_CORPUS", ROOT.parent / "shared" / "data"))
 LOG = CORPUS / "iiot" / "nist-smstestbed" / "raw" / "Mazak01-20180802-20180803.txt"
 PORT = "8420"
@@ -111,21 +112,11 @@ class Shell:
             assert server.wait(30) == 0, (self._folder / "server.log").read_text()
 
 
-def test_the_page_marks_each_block_with_a_word_the_test_knows() -> None:
-    marks = {(language, words.strip()) for language, words, _ in FENCE.findall(PAGE.read_text())}
-    assert marks <= MARKS
-    assert {"run", "run corpus", "serve"} <= {step.words for step in steps(PAGE.read_text())}
-
-
-@pytest.mark.slow(reason="some fifteen commands and a server, each a process of its own")
-@pytest.mark.parametrize("part", ["own file and push", "real file"])
-def test_the_tutorial_runs_and_answers_as_it_shows(part: str, tmp_path: Path) -> None:
-    if part == "real file" and not LOG.exists():
-        pytest.skip(f"no machine log at {LOG}: set WEFTLINE_CORPUS to the folder that holds iiot/nist-smstestbed/raw")
-    wanted = {"run corpus"} if part == "real file" else {"run", "serve"}
-    shell = Shell(tmp_path)
+def follow(shell: Shell, blocks: list[Step]) -> None:
+    """Run the blocks in order and look for each shown line in what its block said."""
+    assert blocks
     try:
-        for step in (step for step in steps(PAGE.read_text()) if step.words in wanted):
+        for step in blocks:
             if step.words == "serve":
                 shell.serve(step.commands)
                 continue
@@ -134,3 +125,23 @@ def test_the_tutorial_runs_and_answers_as_it_shows(part: str, tmp_path: Path) ->
                 assert squeezed(line).strip() in said, f"the page shows {line!r}, the commands said: {said}"
     finally:
         shell.close()
+
+
+def test_the_page_marks_each_block_with_a_word_the_test_knows() -> None:
+    marks = {(language, words.strip()) for language, words, _ in FENCE.findall(PAGE.read_text())}
+    assert marks <= MARKS
+    assert {"run", "run corpus", "serve"} <= {step.words for step in steps(PAGE.read_text())}
+
+
+@pytest.mark.slow(reason="six commands, each a process of its own")
+def test_the_commands_of_the_readme_run_and_answer_as_it_shows(tmp_path: Path) -> None:
+    follow(Shell(tmp_path), [step for step in steps(README.read_text()) if step.words == "run"])
+
+
+@pytest.mark.slow(reason="some fifteen commands and a server, each a process of its own")
+@pytest.mark.parametrize("part", ["own file and push", "real file"])
+def test_the_tutorial_runs_and_answers_as_it_shows(part: str, tmp_path: Path) -> None:
+    if part == "real file" and not LOG.exists():
+        pytest.skip(f"no machine log at {LOG}: set WEFTLINE_CORPUS to the folder that holds iiot/nist-smstestbed/raw")
+    wanted = {"run corpus"} if part == "real file" else {"run", "serve"}
+    follow(Shell(tmp_path), [step for step in steps(PAGE.read_text()) if step.words in wanted])
