@@ -18,3 +18,8 @@ async def test_connector(kind: str, check: Check, tmp_path: Path) -> None:
 def test_a_connector_without_a_bench_is_named(tmp_path: Path) -> None:
     with pytest.raises(BenchMissingError, match=r"benches/carrier-pigeon\.py"):
         bench_of("carrier-pigeon", tmp_path)
+
+
+def test_a_variant_that_is_not_there_is_named_beside_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(BenchMissingError, match="no bench 'semaphore', expected one of mosquitto, relayed"):
+        bench_of("mqtt", tmp_path, "semaphore")

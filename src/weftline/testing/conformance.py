@@ -7,6 +7,9 @@ suite finds the connectors in their registry, so none can be left out. Run it wi
     @pytest.mark.parametrize("kind", sorted(kinds()))
     async def test_connector(kind, check, tmp_path):
         await run_check(kind, check, tmp_path)
+
+A module of benches may name variants of its own in `BENCHES`, the default under "": the same connector in front of
+another source, as a broker of another maker. What the suite saw is in `Stage.trace`, so that two can be compared.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from weftline.batch import Frame
+from weftline.batch import Frame, FrameFlag
 from weftline.connectors.base import Connector, Replay, Road, Source
 from weftline.connectors.registry import connector, kinds
 from weftline.errors import NotFoundError
@@ -111,8 +114,8 @@ class BenchMissingError(NotFoundError):
     code = "bench-missing"
 
 
-def bench_of(kind: str, folder: Path) -> Bench:
-    """Return the bench of a kind of connector, over a folder."""
+def bench_of(kind: str, folder: Path, variant: str = "") -> Bench:
+    """Return the bench of a kind of connector, or a variant of it, over a folder."""
     try:
         module = import_module(f"weftline.testing.benches.{kind}")
     except ModuleNotFoundError as error:
@@ -122,17 +125,27 @@ def bench_of(kind: str, folder: Path) -> Bench:
             expected=f"weftline/testing/benches/{kind}.py with a class Bench",
             next_step="Write the adapter between the suite and a simulator of the source.",
         ) from error
-    made: Bench = module.Bench(folder)
-    return made
+    benches: dict[str, type[Bench]] = getattr(module, "BENCHES", {"": module.Bench})
+    if variant not in benches:
+        raise BenchMissingError(
+            place=f"connector '{kind}'",
+            found=f"no bench '{variant}'",
+            expected=f"one of {', '.join(sorted(filter(None, benches))) or 'none: it has no variants'}",
+            next_step=f"Name it in BENCHES of weftline/testing/benches/{kind}.py.",
+        )
+    return benches[variant](folder)
 
 
 class Stage:
     """One check's connector, bench and folder."""
 
-    def __init__(self, kind: str, folder: Path) -> None:
+    def __init__(self, kind: str, folder: Path, variant: str = "") -> None:
         self.connector: Connector = connector(kind)
-        self.bench = bench_of(kind, folder / "source")
+        self.variant = variant
+        self.bench = bench_of(kind, folder / "source", variant)
         self.folder = folder
+        self.trace: list[tuple[object, ...]] = []
+        """What a check saw, in words that do not depend on time or place."""
         self.one, self.other = (feed.name for feed in list(self.bench.feeds())[:2])
 
     @asynccontextmanager
@@ -148,6 +161,15 @@ class Stage:
             await self.bench.detach()
             async with asyncio.timeout(PROMPT):
                 await task
+            self.note(road)
+
+    def note(self, road: RoadDouble) -> None:
+        """Add to the trace what the source told of itself, and every frame: feed, records, known as a repeat."""
+        self.trace.append(("states", *(told.state for told in road.states())))
+        frames = [
+            (frame.feed, self.bench.numbers(frame), bool(frame.flags & FrameFlag.DUPLICATE)) for frame in road.frames()
+        ]
+        self.trace.append(("frames", *frames))
 
     def delivered(self, road: RoadDouble) -> Counter[int]:
         """Return how often the road would store each record."""
@@ -168,14 +190,15 @@ class Stage:
 Check = Callable[[Stage], Awaitable[None]]
 
 
-async def run_check(kind: str, check: Check, folder: Path) -> None:
-    """Run one check of one kind of connector in an empty folder."""
-    stage = Stage(kind, folder)
-    await stage.bench.start()
+async def run_check(kind: str, check: Check, folder: Path, variant: str = "") -> Stage:
+    """Run one check of one kind of connector in an empty folder; return its stage, with the trace."""
+    stage = Stage(kind, folder, variant)
     try:
+        await stage.bench.start()
         await check(stage)
     finally:
         await stage.bench.close()
+    return stage
 
 
 async def delivers_everything_once(stage: Stage) -> None:
@@ -219,7 +242,7 @@ async def acknowledges_only_what_is_durable(stage: Stage) -> None:
 
 
 async def a_held_road_holds_the_source_back(stage: Stage) -> None:
-    """While the road is held nothing is handed over; afterwards everything is.
+    """While the road is held nothing is handed over; afterwards everything is, and the source tells that it goes on.
 
     A source that cannot be held back may hand over what was on its way: that is durable and counted.
     """
@@ -234,6 +257,7 @@ async def a_held_road_holds_the_source_back(stage: Stage) -> None:
             assert not stage.bench.acknowledged()
         road.hold("")
         await stage.until_delivered(road, [1, 2])
+        await road.until(lambda: road.states()[-1].state == "connected")
 
 
 async def a_restart_goes_on(stage: Stage) -> None:
@@ -285,6 +309,7 @@ async def a_probe_consumes_nothing(stage: Stage) -> None:
     if not stage.connector.capabilities.pushes:
         await stage.bench.send(stage.one, [1])
     findings = await stage.connector.probe(stage.bench.connection(), stage.bench.feeds()[0])
+    stage.trace.append(("findings", *((finding.subject.split()[0], finding.verdict) for finding in findings)))
     assert findings
     assert {finding.verdict for finding in findings} <= {"ok", "warning", "failed", "unknown"}
     assert all(finding.subject and finding.detail for finding in findings)
@@ -362,6 +387,7 @@ async def _killed(stage: Stage, point: str) -> None:
         child.wait()
     road = RoadDouble(stage.folder / "road")
     try:
+        stage.note(road)
         stage.assert_once(road, range(12))
     finally:
         road.close()
@@ -370,7 +396,8 @@ async def _killed(stage: Stage, point: str) -> None:
 def _child(stage: Stage, failpoints: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "WEFTLINE_FAILPOINTS": failpoints}
     module = "weftline.testing.connector_process"
-    return subprocess.Popen([sys.executable, "-m", module, stage.connector.kind, str(stage.folder)], env=environment)
+    arguments = [stage.connector.kind, str(stage.folder), stage.variant]
+    return subprocess.Popen([sys.executable, "-m", module, *arguments], env=environment)
 
 
 CHECKS: tuple[Check, ...] = (

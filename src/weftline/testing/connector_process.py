@@ -1,4 +1,4 @@
-"""Run one connector over a durable road double in a process of its own, to be killed: KIND FOLDER."""
+"""Run one connector over a durable road double in a process of its own, to be killed: KIND FOLDER VARIANT."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from weftline.testing.road_double import RoadDouble
 __all__ = ["main"]
 
 
-async def serve(kind: str, folder: Path) -> None:
+async def serve(kind: str, folder: Path, variant: str) -> None:
     """Run the source until the process is ended."""
     road = RoadDouble(folder / "road")
-    bench = bench_of(kind, folder / "source")
+    bench = bench_of(kind, folder / "source", variant)
     source = connector(kind).open(bench.connection(), bench.feeds(), road)
     task = asyncio.create_task(source.run())
     await bench.attach(source, road)
@@ -25,8 +25,8 @@ async def serve(kind: str, folder: Path) -> None:
 
 def main() -> None:
     """Read the command line and serve."""
-    kind, folder = sys.argv[1:3]
-    asyncio.run(serve(kind, Path(folder)))
+    kind, folder, variant = sys.argv[1:4]
+    asyncio.run(serve(kind, Path(folder), variant))
 
 
 if __name__ == "__main__":
