@@ -35,12 +35,13 @@ class Silence(NamedTuple):
 class Histogram:
     """Durations in steps of a twelfth of a power of two (6 %), over the last five to ten minutes."""
 
-    __slots__ = ("_newer", "_older", "_turned")
+    __slots__ = ("_newer", "_older", "_told", "_turned")
 
     def __init__(self) -> None:
         self._newer: dict[int, int] = {}
         self._older: dict[int, int] = {}
         self._turned = 0
+        self._told: dict[tuple[float, ...], list[float | None]] = {}
 
     def add(self, buckets: Sequence[tuple[int, int]], now: int) -> None:
         """Add (bucket, count) pairs."""
@@ -49,9 +50,16 @@ class Histogram:
             self._newer, self._turned = {}, now
         for bucket, count in buckets:
             self._newer[bucket] = self._newer.get(bucket, 0) + count
+        self._told = {}
 
     def percentiles(self, *shares: float) -> list[float | None]:
-        """Return milliseconds at these shares, None where nothing was measured."""
+        """Return milliseconds at these shares, None where nothing was measured; kept until more is added."""
+        told = self._told
+        if shares not in told:
+            told[shares] = self._read(shares)
+        return told[shares]
+
+    def _read(self, shares: Sequence[float]) -> list[float | None]:
         merged = dict(self._older)
         for bucket, count in list(self._newer.items()):  # the writer adds to it meanwhile
             merged[bucket] = merged.get(bucket, 0) + count
@@ -59,9 +67,10 @@ class Histogram:
         if not total:
             return [None for _ in shares]
         found: list[float | None] = []
+        ordered = sorted(merged)
         for share in shares:
             seen = 0
-            for bucket in sorted(merged):
+            for bucket in ordered:
                 seen += merged[bucket]
                 if seen >= share * total:
                     found.append(round(2.0 ** ((bucket + 0.5) / 12) / 1000, 3))

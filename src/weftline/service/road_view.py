@@ -51,6 +51,8 @@ from weftline.store.lake import Committed, Lake
 __all__ = ["Catalogue", "ContractInForce", "RoadAnswers"]
 
 log = structlog.get_logger()
+RENEWED_WITHIN = 10.0
+"""Seconds after which a page works the rows of many feeds out itself; upkeep does it every few seconds."""
 FEEDS_A_SECOND = 4000
 """Rows worked out per second of freshness, so that ten thousand feeds cost a fraction of a core."""
 NOT_TRIED_SECONDS = 5.0
@@ -104,11 +106,15 @@ class RoadAnswers:
 
     # -- feeds ---------------------------------------------------------------------------------------------------
 
-    def feeds(self) -> Sequence[FeedRow]:
-        """Return every feed in order of name."""
+    def feeds(self, *, renew: bool = False) -> Sequence[FeedRow]:
+        """Return every feed in order of name; without `renew`, as last worked out if that is not long ago."""
+        specs = len(self._road.book().specs)
+        fresh = max(1.0, specs / FEEDS_A_SECOND)
+        age = self._clock.steady() - self._worked_out
+        if not renew and len(self._rows) == specs and age < (fresh if fresh <= 1.0 else RENEWED_WITHIN):
+            return self._rows
         with self._lock:
             book = self._road.book()
-            fresh = max(1.0, len(book.specs) / FEEDS_A_SECOND)
             if self._clock.steady() - self._worked_out >= fresh or len(self._rows) != len(book.specs):
                 now = self._clock.now()
                 ledger = self._books.rows()
@@ -125,7 +131,7 @@ class RoadAnswers:
     def feed(self, name: str) -> FeedDetail:
         """Return one feed with its series, gaps, contract and ledger."""
         spec = self._spec(name)
-        self.feeds()
+        self.feeds(renew=False)
         row = self._by_name[name]
         measures = self._road.monitor.feed(spec.id)
         contract = self._contract(spec)
@@ -155,9 +161,9 @@ class RoadAnswers:
         spec = self._spec(feed)
         return LedgerDetail(total=self._books.rows()[spec.id], hours=self._books.hours(spec.name))
 
-    def attention(self) -> Sequence[Attention]:
+    def attention(self, *, renew: bool = False) -> Sequence[Attention]:
         """Return what needs a person, worst first."""
-        rows = self.feeds()
+        rows = self.feeds(renew=renew)
         return attention(
             rows,
             self._stopped,

@@ -53,7 +53,7 @@ class Upkeep:
 
     def _incidents(self) -> None:
         """Keep the incident book in step with what needs a person."""
-        now_open = {item.id: item for item in self._fabric.answers.attention()}
+        now_open = {item.id: item for item in self._fabric.answers.attention(renew=True)}
         for key, item in now_open.items():
             self._fabric.incidents.report(
                 key, kind=_kind(item), subject=item.subject, severity=item.severity, detail={"title": item.title}

@@ -37,11 +37,11 @@ class Generator:
         self.language = "C" if self._program is not None else "Python (no C compiler found)"
 
     def start(
-        self, port: int, *, qos: int, rate: float, seconds: float, topics: int, topic: str
+        self, port: int, *, qos: int, rate: float, seconds: float, lines: int, tags: int, topic: str
     ) -> subprocess.Popen[str]:
-        """Start publishing; `topic` holds two %d: a topic's number modulo 100, and divided by 100."""
+        """Start publishing; `topic` holds two %d: the line, which changes with every message, and the tag."""
         command = [str(self._program)] if self._program is not None else [sys.executable, "-m", __name__]
-        command += [str(port), str(qos), f"{rate:g}", f"{seconds:g}", str(topics), topic]
+        command += [str(port), str(qos), f"{rate:g}", f"{seconds:g}", str(lines), str(tags), topic]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def result(self, process: subprocess.Popen[str]) -> dict[str, float]:
@@ -55,7 +55,7 @@ class Generator:
         return found
 
 
-def floor_qos1(broker: Mosquitto, generator: Generator, seconds: float, topics: int, topic: str) -> float:
+def floor_qos1(broker: Mosquitto, generator: Generator, seconds: float, lines: int, tags: int) -> float:
     """Return messages a second that mosquitto_sub takes at QoS 1 while the generator publishes at QoS 1, unthrottled."""
     program = shutil.which("mosquitto_sub")
     if program is None:
@@ -65,13 +65,12 @@ def floor_qos1(broker: Mosquitto, generator: Generator, seconds: float, topics: 
             expected="it on PATH",
             next_step="apt install mosquitto-clients",
         )
-    prefix = topic.split("%", 1)[0].rstrip("/")
-    command = [program, "-p", str(broker.port), "-q", "1", "-t", f"{prefix}/#", "-F", "%x", "-i", "floor"]
+    command = [program, "-p", str(broker.port), "-q", "1", "-t", "floor/#", "-F", "%x", "-i", "floor"]
     taken = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
         time.sleep(0.5)  # mosquitto_sub says nothing when it has subscribed
         sent = generator.result(
-            generator.start(broker.port, qos=1, rate=0, seconds=seconds, topics=topics, topic=topic)
+            generator.start(broker.port, qos=1, rate=0, seconds=seconds, lines=lines, tags=tags, topic="floor/%d/%d")
         )
         assert taken.stdout is not None
         for _ in range(int(sent["sent"])):
@@ -89,9 +88,8 @@ def _main(words: list[str]) -> int:
 
     from weftline.protocols.mqtt.client import ClientOptions, MqttClient
 
-    port, qos, rate, seconds, topics, topic = (
-        int(words[0]), int(words[1]), float(words[2]), float(words[3]), int(words[4]), words[5]
-    )  # fmt: skip
+    port, qos, rate, seconds = int(words[0]), int(words[1]), float(words[2]), float(words[3])
+    lines, topics, topic = int(words[4]), int(words[4]) * int(words[5]), words[6]
 
     async def publish() -> dict[str, float]:
         client = MqttClient(ClientOptions("127.0.0.1", port, f"load-{time.time_ns()}"), lambda _messages: None)
@@ -101,7 +99,7 @@ def _main(words: list[str]) -> int:
             due = int(now * rate) + 1 if rate else sent + 64
             for number in range(sent, min(due, sent + 256)):
                 payload = b'{"t":%d,"value":%d.5}' % (time.time_ns() // 1000, 20 + number % 60)
-                await client.publish(topic % (number % topics % 100, number % topics // 100), payload, qos=qos)
+                await client.publish(topic % (number % topics % lines, number % topics // lines), payload, qos=qos)
                 sent += 1
             await asyncio.sleep(0.001)
         await client.stop()

@@ -43,7 +43,9 @@ def _first_records(
 ) -> None:
     """One message for each MQTT feed within ten seconds, one file for each folder; one of the files is poison."""
     topics = lines * young.TAGS
-    process = generator.start(broker.port, qos=0, rate=topics / 10, seconds=10, topics=topics, topic=young.TOPIC)
+    process = generator.start(
+        broker.port, qos=0, rate=topics / 9.5, seconds=10, lines=lines, tags=young.TAGS, topic=young.TOPIC
+    )
     now = time.time_ns() // 1000
     for line in range(lines):
         place = folder / "data" / f"line-{line}"
@@ -56,9 +58,7 @@ def _first_records(
         until(lambda: _live(served) >= lines * (young.TAGS + 1) - 1, 60, "every feed live", 0.25)
     except NotServedError as error:
         report.notes.append(str(error))
-    feeds = served.get("/api/v1/feeds?limit=20000")
-    rows = feeds["items"] if isinstance(feeds, dict) else feeds
-    poisoned = [row for row in rows if row["name"] == f"line-{POISON_LINE % lines}.reports"]
+    poisoned = served.call("ledger", feed=f"line-{POISON_LINE % lines}.reports")
     report.figures += [
         Figure("feeds live after their first record", _live(served), "feeds", least=lines * (young.TAGS + 1) - 1),
         Figure("last first record to every feed live", round(time.perf_counter() - began, 1), "s", most=60),
@@ -83,7 +83,9 @@ def _pages(report: Report, served: Served, generator: Generator, broker: Mosquit
     """Open each page while every feed gets a record a minute, as their cadence says; the slowest of five rounds counts."""
     topics = lines * young.TAGS
     served.page("/", as_person=True)
-    process = generator.start(broker.port, qos=0, rate=topics / 60, seconds=25, topics=topics, topic=young.TOPIC)
+    process = generator.start(
+        broker.port, qos=0, rate=topics / 60, seconds=25, lines=lines, tags=young.TAGS, topic=young.TOPIC
+    )
     time.sleep(1)
     for target in PAGES:
         seconds = []

@@ -27,7 +27,8 @@ RATE = 20_000
 SECONDS = 150.0
 QOS1_SECONDS = 20.0
 HISTORY = 5_000_000
-TOPICS_USED = 1_000
+TAGS_USED = 10
+"""Of each line: 1,000 topics in all."""
 LOOK_SECONDS = 0.05
 CHECKPOINTS = 10
 
@@ -78,7 +79,7 @@ def measure(work: Path, scale: float = 1.0) -> Report:
             "generator": generator.language,
             "history_rows": int(HISTORY * min(scale, 1.0)),
             "feeds": young.LINES * (young.TAGS + 1) + 1,
-            "topics_published": TOPICS_USED,
+            "topics_published": young.LINES * TAGS_USED,
             "lanes": 1,
         }
         with Served(folder) as served:
@@ -101,7 +102,9 @@ def _sustained(report: Report, served: Served, broker: Mosquitto, generator: Gen
     before, first, cpu = _stored(served), _checkpoints(served), cpu_seconds(served.pid)
     began_micros = time.time_ns() // 1000
     with _watching(served) as watcher:
-        process = generator.start(broker.port, qos=0, rate=RATE, seconds=seconds, topics=TOPICS_USED, topic=young.TOPIC)
+        process = generator.start(
+            broker.port, qos=0, rate=RATE, seconds=seconds, lines=young.LINES, tags=TAGS_USED, topic=young.TOPIC
+        )
         sent = generator.result(process)
     used = cpu_seconds(served.pid) - cpu
     try:
@@ -137,12 +140,14 @@ def _sustained(report: Report, served: Served, broker: Mosquitto, generator: Gen
 
 def _both_ways(report: Report, served: Served, broker: Mosquitto, generator: Generator, seconds: float) -> None:
     before, began = _stored(served), time.perf_counter()
-    process = generator.start(broker.port, qos=1, rate=0, seconds=seconds, topics=TOPICS_USED, topic=young.TOPIC)
+    process = generator.start(
+        broker.port, qos=1, rate=0, seconds=seconds, lines=young.LINES, tags=TAGS_USED, topic=young.TOPIC
+    )
     sent = generator.result(process)
     with contextlib.suppress(NotServedError):
         until(lambda: _stored(served) - before >= sent["sent"], 120, "the last message stored", 0.1)
     stored, took = _stored(served) - before, time.perf_counter() - began
-    floor = floor_qos1(broker, generator, max(seconds / 2, 5.0), TOPICS_USED, "floor/%d/%d")
+    floor = floor_qos1(broker, generator, max(seconds / 2, 5.0), young.LINES, TAGS_USED)
     report.figures += [
         Figure("QoS 1 both ways, stored until the last", round(stored / took), "messages/s", floor=round(floor),
                floor_name="mosquitto_sub taking the same generator's QoS 1", least_ratio=0.6),
@@ -151,7 +156,7 @@ def _both_ways(report: Report, served: Served, broker: Mosquitto, generator: Gen
 
 
 def _alone(report: Report, broker: Mosquitto, generator: Generator, seconds: float) -> None:
-    floor = floor_qos1(broker, generator, seconds, TOPICS_USED, "floor/%d/%d")
+    floor = floor_qos1(broker, generator, seconds, young.LINES, TAGS_USED)
     report.figures.append(Figure("mosquitto alone, QoS 1 both ways, weftline stopped", round(floor), "messages/s"))
 
 

@@ -1,8 +1,8 @@
 /* Publish MQTT 3.1.1 messages at a steady rate, one connection, and stamp each payload with the time it is sent.
  *
- *   mqtt_load PORT QOS RATE SECONDS TOPICS TOPIC_FORMAT
+ *   mqtt_load PORT QOS RATE SECONDS LINES TAGS TOPIC_FORMAT
  *
- * TOPIC_FORMAT holds two %d: the topic's number modulo 100, and divided by 100. The payload is {"t":<microseconds UTC>,"value":<number>}.
+ * TOPIC_FORMAT holds two %d: the line, which changes with every message, and the tag. The payload is {"t":<microseconds UTC>,"value":<number>}.
  * At QoS 1 at most 2,000 messages are unacknowledged. RATE 0 is as fast as it goes. One JSON line tells what was sent.
  */
 #include <arpa/inet.h>
@@ -95,9 +95,9 @@ static size_t packet(uint8_t *out, int qos, long number, const char *topic, int6
 }
 
 int main(int count, char **words) {
-    if (count != 7)
-        return fprintf(stderr, "usage: mqtt_load PORT QOS RATE SECONDS TOPICS TOPIC_FORMAT\n"), 2;
-    int qos = atoi(words[2]), topics = atoi(words[5]), on = 1;
+    if (count != 8)
+        return fprintf(stderr, "usage: mqtt_load PORT QOS RATE SECONDS LINES TAGS TOPIC_FORMAT\n"), 2;
+    int qos = atoi(words[2]), lines = atoi(words[5]), topics = lines * atoi(words[6]), on = 1;
     double rate = atof(words[3]), seconds = atof(words[4]);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(words[1]))};
@@ -116,7 +116,7 @@ int main(int count, char **words) {
     fcntl(fd, F_SETFL, O_NONBLOCK);
     char (*named)[128] = malloc((size_t)topics * sizeof *named);
     for (int n = 0; n < topics; n++)
-        snprintf(named[n], sizeof *named, words[6], n % 100, n / 100);
+        snprintf(named[n], sizeof *named, words[7], n % lines, n / lines);
     uint8_t *out = malloc(SPACE);
     long sent = 0;
     int64_t began = micros(CLOCK_MONOTONIC), now = began, end = began + (int64_t)(seconds * 1e6);
