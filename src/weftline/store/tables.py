@@ -39,7 +39,7 @@ STATE_DATASET = "equipment_state"
 STATE_EVENT = "equipment_state_event"
 STATE_CURRENT = "equipment_state_current"
 
-RESERVED = frozenset({"ledger", "quarantine", STATE_EVENT, STATE_CURRENT})
+RESERVED = frozenset({"contract", "feed", "ledger", "quarantine", STATE_EVENT, STATE_CURRENT})
 """Names a dataset document may not take: the lake keeps them itself."""
 
 _TERMS = ", ".join(f"{term} BIGINT NOT NULL" for term in LEDGER_TERMS)
@@ -87,6 +87,8 @@ CREATE VIEW main.ledger AS
             SELECT * EXCLUDE (commit_seq) FROM weftline.ledger UNION ALL BY NAME SELECT * FROM weftline.ledger_hour)
         GROUP BY feed, hour) l
     LEFT JOIN weftline.dictionary d ON d.kind = 'feed' AND d.id = l.feed;
+CREATE VIEW main.feed AS SELECT id, name FROM weftline.dictionary WHERE kind = 'feed';
+CREATE VIEW main.contract AS SELECT id, name FROM weftline.dictionary WHERE kind = 'contract';
 CREATE VIEW main.quarantine AS
     SELECT q.id, q.record_time, q.commit_seq, f.name AS feed, c.name AS contract, q.lane, q.frame, q.position,
            q.received, q.stage, q.code, q.fingerprint, q.violations
