@@ -23,6 +23,10 @@ UNFINISHED = (".part", ".tmp", ".temp", ".filepart", ".crdownload", ".partial", 
 """Endings of names that senders use while they write."""
 
 
+ARCHIVE_DAYS = 30
+"""Days an archived file is kept where neither the connection nor a fabric says so."""
+
+
 class Found(NamedTuple):
     """One file that has settled and belongs to a feed."""
 
@@ -159,10 +163,11 @@ class DropFolder:
         """Remove archived days older than `archiveDays`, at most once a day; return how many."""
         now = from_micros(self._clock.now())
         today = now.strftime("%Y-%m-%d")
-        if not self._options.archive_days or self._swept == today or not self.archive.is_dir():
+        days = ARCHIVE_DAYS if self._options.archive_days is None else self._options.archive_days
+        if not days or self._swept == today or not self.archive.is_dir():
             return 0
         self._swept = today
-        oldest = (now - timedelta(days=self._options.archive_days)).date()
+        oldest = (now - timedelta(days=days)).date()
         gone = [folder for folder in self.archive.iterdir() if (day := _day(folder)) is not None and day < oldest]
         for folder in gone:
             shutil.rmtree(folder)

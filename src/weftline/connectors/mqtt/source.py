@@ -262,7 +262,7 @@ class MqttSource(Source):
         self._road.report(self._name, ConnectionState("held", reason))
 
     def _on_state(self, state: ClientState) -> None:
-        if self._held and state.name == "connected":
+        if self._held and state.name in {"connecting", "connected"}:
             return
         detail = state.reason
         if state.name == "connected":
