@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -69,17 +70,41 @@ def floor_qos1(broker: Mosquitto, generator: Generator, seconds: float, lines: i
     taken = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
         time.sleep(0.5)  # mosquitto_sub says nothing when it has subscribed
-        sent = generator.result(
-            generator.start(broker.port, qos=1, rate=0, seconds=seconds, lines=lines, tags=tags, topic="floor/%d/%d")
+        began = time.perf_counter()
+        process = generator.start(
+            broker.port, qos=1, rate=0, seconds=seconds, lines=lines, tags=tags, topic="floor/%d/%d"
         )
-        assert taken.stdout is not None
-        for _ in range(int(sent["sent"])):
-            if not taken.stdout.readline():
-                break
-        return sent["sent"] / sent["seconds"]
+        counting = _Lines(taken)
+        sent = int(generator.result(process)["sent"])
+        counting.wait(sent, 120)
+        return counting.seen / (time.perf_counter() - began)
     finally:
         taken.terminate()
         taken.wait()
+
+
+class _Lines:
+    """Count the lines a process writes, from a thread, so that its pipe never fills."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.seen = 0
+        self._process = process
+        self._more = threading.Condition()
+        threading.Thread(target=self._read, name="bench-lines", daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        while block := self._process.stdout.read1(1 << 16):  # type: ignore[attr-defined]
+            with self._more:
+                self.seen += block.count(b"\n")
+                self._more.notify_all()
+
+    def wait(self, lines: int, seconds: float) -> None:
+        """Return once so many lines were written, or raise GeneratorError."""
+        with self._more:
+            if not self._more.wait_for(lambda: self.seen >= lines, seconds):
+                found = f"{self.seen:,} of {lines:,} messages"
+                raise GeneratorError(place="mosquitto_sub", found=found, expected="every message")
 
 
 def _main(words: list[str]) -> int:
