@@ -91,7 +91,10 @@ def _record_counts(outcome: Outcome) -> pa.Table:
     """Count decoded records by feed and received hour; rows stored are counted where they were kept."""
     decoded = outcome.batch.decoded
     first = outcome.first_row
-    feed, hour = decoded.feed.take(first), _hour(decoded.received.take(first))
+    feed, received = decoded.feed, decoded.received
+    if len(first) != len(feed):
+        feed, received = feed.take(first), received.take(first)
+    hour = _hour(received)
     failed, ignored = outcome.failed, outcome.ignored
     ignored = pc.and_not(ignored, failed)
     kept = pc.invert(pc.or_(failed, ignored))
@@ -219,11 +222,20 @@ def _frame_counts(parts: Parts) -> pa.Table:
 def _complete(table: pa.Table) -> pa.Table:
     """Group by feed and hour and give the table every column of LEDGER."""
     terms = [name for name in table.column_names if name in LEDGER_TERMS]
-    grouped = table.group_by(["feed", "hour"], use_threads=False).aggregate([(term, "sum") for term in terms])
+    grouped = _summed(table, terms)
     columns = {"feed": grouped["feed"], "hour": grouped["hour"]}
     zeros = pa.repeat(pa.scalar(0, pa.int64()), grouped.num_rows)
     columns.update({term: grouped[f"{term}_sum"] if term in terms else zeros for term in LEDGER_TERMS})
     return pa.table(columns).cast(LEDGER)
+
+
+def _summed(table: pa.Table, terms: Sequence[str]) -> pa.Table:
+    """Sum by feed and hour; the rows of one file are mostly of one feed and one hour, and need no grouping."""
+    if table.num_rows > 1 and all(len(set(pc.min_max(table[name]).as_py().values())) == 1 for name in ("feed", "hour")):
+        first = table.slice(0, 1)
+        sums = {f"{term}_sum": pa.array([pc.sum(table[term]).as_py()], pa.int64()) for term in terms}
+        return pa.table({"feed": first["feed"], "hour": first["hour"], **sums})
+    return table.group_by(["feed", "hour"], use_threads=False).aggregate([(term, "sum") for term in terms])
 
 
 def _fold(tables: Sequence[pa.Table]) -> pa.Table:

@@ -205,7 +205,7 @@ def _stored(item: _Ran, batch: RoutedBatch, keep: pa.Array, keys: list[tuple[Key
     }
     for column in item.plan.columns:
         if column.name not in columns:
-            columns[column.name] = one(table, column.name)
+            columns[column.name] = table[column.name]  # as it came: putting chunks together would copy the data
     rows = pa.table(columns)
     everything = pc.all(keep).as_py() is not False
     stored = rows if everything else rows.filter(keep)
