@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 PARKED_ALONE = 64
 """Frames of one feed found guilty one by one; where a contract fails on more, the rest is parked without looking."""
 _tokens = itertools.count(1)
+PIECE_BYTES = 8 << 20
 RECORDS_KEPT = 100_000
 
 
@@ -61,6 +63,7 @@ class Preparer:
         self._keys = keys
         self._limits = limits or Limits()
         self._receipt = receipt
+        self._ahead: ThreadPoolExecutor | None = None
         self._records: dict[int, int] = {}
         """Pushed frames of the last while → their records, to count a repeat that comes before the commit."""
 
@@ -115,7 +118,7 @@ class Preparer:
         parked = sorted_frames.parked
         outcomes: list[Outcome] = []
         for (_, history), (route, routed) in sorted_frames.routes.items():
-            for batch in decode(route, routed, history=history, limits=self._limits, parked=parked):
+            for batch in self._decoded(route, routed, history=history, parked=parked):
                 outcomes += self._outcomes(batch, token, parked)
         first = frames[0].offset if frames else last
         parts = Parts(
@@ -139,6 +142,29 @@ class Preparer:
             while len(self._records) > RECORDS_KEPT:
                 del self._records[next(iter(self._records))]
         return Prepared(group, frames, spooled, token, _times(outcomes))
+
+    def _decoded(
+        self, route: Route, frames: Sequence[Frame], *, history: bool, parked: list[Parked]
+    ) -> Iterator[RoutedBatch]:
+        """Decode frames; where they are many bytes, piece by piece, each while the plan checks the one before."""
+        pieces = _pieces(frames)
+        if len(pieces) == 1:
+            yield from decode(route, frames, history=history, limits=self._limits, parked=parked)
+            return
+        if self._ahead is None:
+            self._ahead = ThreadPoolExecutor(1, thread_name_prefix="weftline-decode")
+
+        def read(piece: Sequence[Frame]) -> tuple[list[RoutedBatch], list[Parked]]:
+            aside: list[Parked] = []
+            return list(decode(route, piece, history=history, limits=self._limits, parked=aside)), aside
+
+        coming = self._ahead.submit(read, pieces[0])
+        for following in [*pieces[1:], None]:
+            batches, aside = coming.result()
+            if following is not None:
+                coming = self._ahead.submit(read, following)
+            parked += aside
+            yield from batches
 
     def _repeats(
         self, producer: str, epoch: int, duplicates: Sequence[Frame], outcomes: Sequence[Outcome]
@@ -203,6 +229,18 @@ class Preparer:
             for again in decode(batch.route, part, history=batch.history, limits=self._limits, parked=parked):
                 outcomes += self._outcomes(again, token, parked)
         return outcomes
+
+
+def _pieces(frames: Sequence[Frame]) -> list[Sequence[Frame]]:
+    """Cut frames where PIECE_BYTES of payload are full; mostly they are one piece."""
+    pieces: list[Sequence[Frame]] = []
+    start = size = 0
+    for number, frame in enumerate(frames):
+        if size and size + len(frame.payload) > PIECE_BYTES:
+            pieces.append(frames[start:number])
+            start, size = number, 0
+        size += len(frame.payload)
+    return [*pieces, frames[start:]]
 
 
 def _historic_keys(route: Route) -> bool:
