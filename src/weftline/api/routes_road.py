@@ -46,7 +46,8 @@ async def push(call: Call) -> Answer:
     key = call.actor.credential or call.actor.id
     receipt = await call.services.push.receive(feed, headers, body, key)
     if wait == "commit":
-        receipt = await call.services.road.wait_for_commit(receipt.id, call.services.limits.wait_for_commit)
+        settled = await call.services.road.wait_for_commit(receipt.id, call.services.limits.wait_for_commit)
+        receipt = msgspec.structs.replace(settled, repeated=receipt.repeated)
     status = 200 if receipt.state == "committed" and wait == "commit" else 202
     return Answer(receipt, status, {"Location": f"/api/v1/receipts/{receipt.id}"})
 

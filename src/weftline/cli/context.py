@@ -15,7 +15,7 @@ from rich.table import Table
 
 from weftline.errors import NotFoundError, UsageError
 
-__all__ = ["FabricOption", "FormatOption", "emit", "folder_of", "note", "plain", "say"]
+__all__ = ["FabricOption", "FormatOption", "emit", "folder_of", "note", "plain", "say", "tell"]
 
 WIDE = 10_000
 NARROWEST = 16
@@ -96,6 +96,11 @@ def say(
     for texts in cells:
         table.add_row(*texts)
     console.print(table)
+
+
+def tell(text: str) -> None:
+    """Write a line of an answer to standard output, as it is."""
+    Console(soft_wrap=True).print(text, highlight=False, markup=False)
 
 
 def note(text: str) -> None:

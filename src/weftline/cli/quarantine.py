@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
-from weftline.cli.context import FabricOption, FormatOption, checked_format, emit, folder_of, note, say
+from weftline.cli.context import FabricOption, FormatOption, checked_format, emit, folder_of, say, tell
 from weftline.cli.holder import reach
 from weftline.clock import from_micros
 
 __all__ = ["register"]
+
+SHOWN = 2000
+"""Characters of an original that a terminal is given."""
 
 quarantine = typer.Typer(help="Records that failed their contract, with their originals.", no_args_is_help=True)
 
@@ -63,11 +66,13 @@ def show(
         emit(found)
         return
     for item in found:
-        note(f"record {item['id']} of feed {item['feed']}, received {_time(item['received'])}, {item['size']} bytes")
+        tell(f"record {item['id']} of feed {item['feed']}, received {_time(item['received'])}, {item['size']} bytes")
         for violation in item["violations"]:
             where = f"{violation['field']}: " if violation["field"] else ""
-            note(f"  {violation['rule']}: {where}found {violation['found']}, expected {violation['expected']}")
-        note(f"  {item['original']}")
+            tell(f"  {violation['rule']}: {where}found {violation['found']}, expected {violation['expected']}")
+        original = item["original"] or ""
+        more = f" … {len(original) - SHOWN:,} more characters; --format json has all" if len(original) > SHOWN else ""
+        tell(f"  {'base64 ' if item['encoding'] == 'base64' else ''}{original[:SHOWN]}{more}")
 
 
 @quarantine.command("replay")
@@ -85,7 +90,7 @@ def replay(
         emit(found)
     else:
         counts = f"{found['tried']} tried, {found['released']} released, {found['still_failing']} still fail"
-        note(f"{counts} {found['reason']}".rstrip())
+        tell(f"{counts} {found['reason']}".rstrip())
     if found["state"] == "failed" or found["still_failing"]:
         raise typer.Exit(1)
 

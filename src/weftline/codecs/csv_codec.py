@@ -71,6 +71,8 @@ class CsvCodec:
         fields = columns({}, 0, expected) if not any(t.num_rows for t in tables) else concat(tables, expected)
         decoded = assemble(frames, outcome, fields, _originals(sources, outcome.counts, limits))
         kept = {frame.offset: _with_head(frame, source) for frame, source in zip(frames, sources, strict=True)}
+        # The first block of a refused file is read anew on replay: its feed may know the encoding or the header by then.
+        kept |= {frame.offset: _unnoted(frame) for frame in frames if _begins_refused(frame)}
         return replace(decoded, attributes={offset: said for offset, said in kept.items() if said})
 
     def blocks(self, path: Path, options: CsvOptions, start: int, limits: Limits) -> Iterator[FileBlock]:
@@ -294,6 +296,17 @@ def bulk(text: bytes, count: int, names: Sequence[str], dialect: Dialect) -> pa.
             return None
         table = table.drop_columns([TRAILING])
     return table
+
+
+def _begins_refused(frame: Frame) -> bool:
+    said = notes(frame)
+    return "refused" in said and int(said.get("line", 1)) == 1
+
+
+def _unnoted(frame: Frame) -> bytes:
+    """Return a frame's attributes without what the cutting of its file noted."""
+    said = {key: value for key, value in json.loads(frame.attributes).items() if key != "block"}
+    return json.dumps(said).encode()
 
 
 def finished(table: pa.Table, options: CsvOptions, expected: Mapping[str, pa.DataType]) -> pa.Table:

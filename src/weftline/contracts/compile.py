@@ -8,11 +8,12 @@ code, or `{field: name}`), `default`, `term`, `uniqueScope`, `uniqueWindow`. Rul
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import sqlglot
 
 from weftline.contracts.compile_columns import Target, TargetReader
 from weftline.contracts.compile_object import ObjectParts, assemble
@@ -106,7 +107,7 @@ def _object(contract: Contract, schema: SchemaObject, notes: Notes) -> Plan | No
         set_rules=tuple(parts.set_rules),
         unique_rules=tuple(parts.unique_rules),
         not_run=tuple(parts.not_run),
-        source_types=_source_types(targets),
+        source_types=_source_types(list(targets)),
         source_fields=tuple(building.source.used),
         parameters=tuple(building.source.parameters),
         parts=parts,
@@ -128,7 +129,7 @@ def _columns(targets: Iterable[Target]) -> Iterable[Column]:
         )
 
 
-def _source_types(targets: Iterable[Target]) -> dict[str, pa.DataType]:
+def _source_types(targets: Sequence[Target]) -> dict[str, pa.DataType]:
     """Return the types a codec may assume: those of fields that go straight into one column type."""
     found: dict[str, Any] = {}
     for target in targets:
@@ -142,4 +143,24 @@ def _source_types(targets: Iterable[Target]) -> dict[str, pa.DataType]:
         found[target.source] = kind if found.get(target.source, kind) == kind else pa.string()
         if isinstance(target.source_unit, dict):
             found[target.source_unit["field"]] = pa.string()
-    return found
+    return {**_numbers_of_expressions(targets), **found}
+
+
+def _numbers_of_expressions(targets: Sequence[Target]) -> dict[str, pa.DataType]:
+    """Return source fields that only expressions of numeric columns read: a codec may write them as numbers."""
+    numeric: set[str] = set()
+    other: set[str] = set()
+    for target in targets:
+        if target.logic:
+            number = target.kind.kind in (Kind.NUMBER, Kind.INTEGER, Kind.DECIMAL)
+            (numeric if number else other).update(_fields_of(target.logic))
+    return dict.fromkeys(sorted(numeric - other), pa.float64())
+
+
+def _fields_of(logic: str) -> set[str]:
+    """Return the source fields an expression names; one that cannot be read has its complaint already."""
+    try:
+        tree = sqlglot.parse_one(logic, dialect="duckdb")
+    except sqlglot.errors.SqlglotError:
+        return set()
+    return {column.name for column in tree.find_all(sqlglot.exp.Column) if not column.table}

@@ -157,7 +157,8 @@ def _unclaimed(state: _Load, kinds: Sequence[DocumentKind], expansion: Expansion
         expected = (
             " or ".join(item for item in patterns if item.startswith(f"{top}/")) or "a document in its kind's folder"
         )
-        state.complaints.append(Complaint("fabric-unknown-file", place, "a file that no kind claims", expected))
+        step = "Move data to data/ or out of the fabric; notes may end in .md."
+        state.complaints.append(Complaint("fabric-unknown-file", place, "a file that no kind claims", expected, step))
 
 
 def _connections(state: _Load) -> dict[str, ConnectionSpec]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from weftline.errors import ConflictError, NotFoundError, nearest
@@ -242,6 +243,9 @@ TEMPLATES = {"plant": _plant, "supplier": _supplier, "two-plants": _two_plants}
 """Names of `init --template` and what each writes: path → text."""
 
 
+_DROP_FOLDER = re.compile(r"^path: (data/[\w/-]+)", re.MULTILINE)
+
+
 def init(directory: Path | str, template: str = "plant") -> tuple[Path, ...]:
     """Write a new fabric folder and return its files; refuse if one of them exists."""
     if template not in TEMPLATES:
@@ -253,6 +257,12 @@ def init(directory: Path | str, template: str = "plant") -> tuple[Path, ...]:
         )
     root = Path(directory)
     files = {".gitignore": _IGNORE, **TEMPLATES[template]()}
+    # A drop folder that is there from the start: git keeps no empty folder, and `up` must not call a fresh feed failing.
+    files |= {
+        f"{folder}/.gitkeep": "# keeps the drop folder in version control\n"
+        for text in list(files.values())
+        for folder in _DROP_FOLDER.findall(text)
+    }
     for name in files:
         if (root / name).exists():
             raise FolderTakenError(

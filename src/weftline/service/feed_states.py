@@ -74,15 +74,17 @@ def _rejecting(measures: FeedMeasures, now: int) -> Standing | None:
     first = now // MINUTE - REJECTING_MINUTES + 1
     received = quarantined = 0
     since = 0
-    for minute, count, bad in list(measures.minutes):
-        if minute < first:
-            continue
-        received += count
-        quarantined += bad
-        if bad and not since:
-            since = minute * MINUTE
+    for minute, count, bad in reversed(list(measures.minutes)):
+        if minute >= first:
+            received += count
+            quarantined += bad
+        elif not since or since - minute > REJECTING_MINUTES:
+            break
+        if bad:
+            since = minute
     if not quarantined:
         return None
+    since *= MINUTE
     return Standing(
         "rejecting", since, f"{quarantined} of {received} records of the last {REJECTING_MINUTES} min are in quarantine"
     )

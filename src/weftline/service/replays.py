@@ -15,6 +15,7 @@ from weftline.clock import Clock
 from weftline.errors import NotFoundError, WeftlineError
 from weftline.ingest.prepare import Prepared, Preparer
 from weftline.ingest.road import Road
+from weftline.ingest.validate import one
 from weftline.service.actor import Actor
 from weftline.service.views import ReplayView
 from weftline.store.control.jobs import JobTable
@@ -132,12 +133,12 @@ def _kept_place(prepared: Prepared, rows: list[dict[str, Any]]) -> Prepared:
     ids = pa.array([row["id"] for row in rows], pa.uint64())
     lanes = pa.array([row["lane"] for row in rows], pa.int32())
     frames = pa.array([row["frame"] for row in rows], pa.uint64())
-    # A whole frame is cut into records again; of everything else a row holds one record.
-    positions = pa.array([None if row["stage"] == "frame" else row["position"] for row in rows], pa.uint32())
+    # A row holds one record, or a whole frame or block that is cut into records again, which then count from its place.
+    positions = pa.array([0 if row["stage"] == "frame" else row["position"] for row in rows], pa.uint32())
 
     def placed(table: pa.Table) -> pa.Table:
         which = pc.index_in(table["frame"], value_set=ids)
-        position = pc.coalesce(positions.take(which.combine_chunks()), table["position"].combine_chunks())
+        position = pc.add(positions.take(one(pa.table({"i": which}), "i")), one(table, "position")).cast(pa.uint32())
         table = table.set_column(table.schema.get_field_index("frame"), "frame", frames.take(which))
         table = table.set_column(table.schema.get_field_index("position"), "position", position)
         return table.append_column("lane", lanes.take(which))

@@ -204,3 +204,28 @@ def test_without_hold_a_failed_set_rule_lets_the_rows_pass_and_the_feed_fails(sh
     assert terms(operations.ingest("oven", shop.file("oven.ndjson", GOOD, WARM))) == {"received": 2, "stored": 2}
     detail = shop.fabric.answers.feed("oven")
     assert [(rule.metric, rule.rows, rule.passed) for rule in detail.contract.set_rules] == [("rowCount", 2, None)]
+
+
+def test_a_file_refused_for_its_encoding_is_released_once_its_feed_knows_it(shop, terms):
+    shop.feed(codec="csv")
+    operations = shop.open()
+    path = shop.folder / "data" / "oven.csv"
+    path.parent.mkdir()
+    path.write_bytes("id,at,größe\na,2026-11-22T10:00:00Z,groß\nb,2026-11-22T10:00:01Z,klein\n".encode("cp1252"))
+    assert terms(operations.ingest("oven", str(path))) == {"received": 1, "quarantined": 1}
+    shop.feed(codec="csv, encoding: windows-1252")
+    operations = shop.open()
+    assert operations.replay(operations.quarantine()[0]["id"], "the ERP writes cp1252")["released"] == 1
+    assert terms(operations.ledger("oven")[0]) == {"received": 2, "stored": 2}
+    assert [json.loads(row["extra"])["größe"] for row in readings(operations)] == ["groß", "klein"]
+    assert operations.verify() == []
+
+
+def test_decimal_commas_are_numbers_in_expressions_too(shop):
+    text = (shop.folder / "contracts" / "reading-1.0.0.odcs.yaml").read_text()
+    changed = text.replace("transformLogic: temperature", "transformLogic: temperature * 2")
+    (shop.folder / "contracts" / "reading-1.0.0.odcs.yaml").write_text(changed)
+    shop.feed(codec="csv, delimiter: ';', decimal: ','")
+    operations = shop.open()
+    operations.ingest("oven", shop.file("oven.csv", "id;at;temperature;unit", "a;2026-11-22T10:00:00Z;20,25;CEL"))
+    assert readings(operations)[0]["temperature"] == 40.5

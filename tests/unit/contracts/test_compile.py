@@ -208,16 +208,18 @@ def test_the_key_is_equal_for_equal_meaning_only() -> None:
     assert first.key != other.key
 
 
-def test_a_codec_may_assume_the_types_of_fields_that_go_straight_into_a_column() -> None:
+def test_a_codec_may_assume_the_types_of_fields_that_only_one_kind_of_column_reads() -> None:
     plan = plan_of(
         [
             {"name": "a", "logicalType": "integer"},
             {"name": "b", "logicalType": "string", "physicalName": "B field"},
             {"name": "c", "logicalType": "number", "transformLogic": "x * 2"},
             {"name": "d", "logicalType": "string", "physicalName": "a"},
+            {"name": "e", "logicalType": "number", "transformLogic": "y + feed.offset"},
+            {"name": "f", "logicalType": "string", "transformLogic": "upper(y)"},
         ]
     )
-    assert plan.source_types == {"a": pa.string(), "B field": pa.string()}
+    assert plan.source_types == {"a": pa.string(), "B field": pa.string(), "x": pa.float64()}
     assert plan.source_fields == ("a", "B field", "x")
 
 

@@ -121,7 +121,7 @@ def _sustained(report: Report, served: Served, broker: Mosquitto, generator: Gen
     ).to_pylist()[0]
     checkpoints = _checkpoints(served) - first
     report.figures += [
-        Figure("QoS 0 published, QoS 1 subscribed: sent", round(sent["sent"] / sent["seconds"]), "messages/s", least=RATE - 200),
+        Figure("QoS 0 published, QoS 1 subscribed: sent", round(sent["sent"] / sent["seconds"], -2), "messages/s", least=RATE),
         Figure("stored of what was sent", round(100 * stored / sent["sent"], 3), "%", least=100),
         Figure("publish to stored, p50", round(row["p50"], 1), "ms"),
         Figure("publish to stored, p99", round(row["p99"], 1), "ms", most=500),
