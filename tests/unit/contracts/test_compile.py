@@ -220,7 +220,7 @@ def test_a_codec_may_assume_the_types_of_fields_that_only_one_kind_of_column_rea
         ]
     )
     assert plan.source_types == {"a": pa.string(), "B field": pa.string(), "x": pa.float64()}
-    assert plan.source_fields == ("a", "B field", "x")
+    assert plan.source_fields == ("a", "B field", "x", "y")
 
 
 def test_parameters_are_known_to_the_fabric() -> None:
