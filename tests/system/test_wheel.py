@@ -15,7 +15,13 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in {"P
 
 def run(*command: str | Path, **more: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, env=ENVIRONMENT, timeout=120, **more
+        [str(part) for part in command],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=120,
+        **more,
     )  # type: ignore[call-overload,no-any-return]
 
 
